@@ -1,4 +1,4 @@
-"""Mending of masks: islands, holes, outlines. Owns what counts as one and what becomes of it."""
+"""Repair of masks: islands, holes, outlines. Owns what counts as an island or a hole and how it is removed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.bool_)
 def clean_mask(mask: Mask, options: CleaningOptions) -> tuple[Mask, float]:
     """Remove islands, then fill holes, then smooth the outline.
 
-    Shares are of the mask's area as it came. Islands are 8-connected, and the largest part always stays. A hole is a
-    4-connected part of the background that does not reach the image's border. An opening that would leave nothing of
-    the mask is not done at all: the outline stays as it was, and the IoU speaks of islands and holes alone.
+    Shares are relative to the area of the input mask. Islands are 8-connected, and the largest part always stays. A
+    hole is a 4-connected part of the background that does not reach the image's border. If opening would remove the
+    whole mask, the outline is not smoothed, and the IoU covers islands and holes only.
 
     Returns:
-        the mask, never empty, and its IoU with what came; where nothing changed, the very mask that came and 1.
+        the mask, never empty, and its IoU with the input; the input mask itself and 1 where nothing changed.
 
     """
     left, top, width, height = (int(side) for side in mask.box_xywh)
@@ -40,7 +40,7 @@ def clean_mask(mask: Mask, options: CleaningOptions) -> tuple[Mask, float]:
 
 
 def remove_islands(array: BoolArray, area_min: float) -> BoolArray:
-    """Remove 8-connected parts of fewer pixels; the largest part, of equals the first, stays.
+    """Remove 8-connected parts of fewer pixels; the largest part stays, the first one of equal parts.
 
     Args:
         array: shape (H, W), dtype bool, not empty.
@@ -59,7 +59,7 @@ def fill_holes(array: BoolArray, area_min: float) -> BoolArray:
     """Fill 4-connected parts of the background that have fewer pixels and do not reach the array's border.
 
     Args:
-        array: shape (H, W), dtype bool; a mask's tight box is enough, as what reaches its border is no hole.
+        array: shape (H, W), dtype bool; a mask's tight box suffices, as what reaches its border is not a hole.
         area_min: px.
 
     """
@@ -72,8 +72,8 @@ def fill_holes(array: BoolArray, area_min: float) -> BoolArray:
 
 
 def _smoothed(array: BoolArray, radius_px: int, pad_sides: tuple[tuple[int, int], tuple[int, int]]) -> BoolArray:
-    """Open and close with a disc, as if the mask went on beyond each side where the image's border cuts it off."""
-    # Four radii is as far as an opening and a closing, one after the other, look.
+    """Open and close with a disc, as if the mask continued beyond each side where the image's border cuts it off."""
+    # An opening followed by a closing reaches four radii far.
     margin = 4 * radius_px
     cut = [(margin * before, margin * after) for before, after in pad_sides]
     padded = np.pad(np.pad(array, cut, mode="edge"), [(margin - before, margin - after) for before, after in cut])
@@ -85,11 +85,11 @@ def _smoothed(array: BoolArray, radius_px: int, pad_sides: tuple[tuple[int, int]
 
 
 def _areas(labels: NDArray[np.integer[Any]], count: int) -> NDArray[np.int64]:
-    """Count the pixels of each label, that of the rest, 0, first."""
+    """Count the pixels of each label; label 0, the background, comes first."""
     return np.bincount(labels.ravel(), minlength=count + 1)
 
 
 def _border_sides(window: tuple[slice, slice], size_hw: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Tell, as 0 or 1, which sides of a window lie on the image's border: (top, bottom), (left, right)."""
+    """Return, as 0 or 1, which sides of a window are on the image's border: (top, bottom), (left, right)."""
     rows, columns = ((int(part.start == 0), int(part.stop == side)) for part, side in zip(window, size_hw, strict=True))
     return rows, columns

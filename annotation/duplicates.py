@@ -1,7 +1,7 @@
-"""Masks of one image that say the same thing. Owns which of them stays and what becomes of the others.
+"""Masks of one image that cover the same thing. Owns which of them stays and what happens to the others.
 
-All of it is greedy: the best score first (of equals, the one that came first), and whatever stays takes in what
-overlaps it and has not been taken in yet, as in non-maximum suppression.
+All steps are greedy, as in non-maximum suppression: the best score comes first (the earlier one of equal scores), and
+each mask that stays absorbs those that overlap it and have not been absorbed yet.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _Regions = tuple[Region, ...]
 
 
 def merge_masks(regions: Sequence[Region], options: DuplicateOptions) -> tuple[_Regions, tuple[Removal, ...]]:
-    """Merge masks that say the same thing; find groups and parts.
+    """Merge masks that cover the same thing; find groups and parts.
 
-    The order is duplicates, groups, parts. Duplicates go first, since the same thing found twice would count as two
-    members of a group. Groups go before parts, since the members would be gone as parts of the group.
+    The order is duplicates, groups, parts. Duplicates come first, since the same thing found twice would count as two
+    members of a group. Groups come before parts, since the members would otherwise be removed as parts of the group.
 
-    A duplicate's scores go over to the mask that it repeats, for each phrase the higher one. A part's scores go with
-    it, since a wheel's phrase does not name the car. Groups are no members, and of members one within the other only
-    the larger one counts; groups that are kept stand beside their members.
+    A duplicate's scores pass to the mask that it repeats, the higher one per phrase. A part's scores are removed with
+    it, since a wheel's phrase does not name the car. Groups are not members, and of two members one of which contains
+    the other, only the larger one counts. Groups that are kept are in the result next to their members.
 
     Returns:
-        the regions that stay, in the order given, and a removal for each of the others.
+        the regions that stay, in their original order, and a removal for each of the others.
 
     """
     kept, duplicates = _merge_duplicates(regions, options.mask_iou)
@@ -65,7 +65,7 @@ def _settle_groups(regions: _Regions, options: DuplicateOptions) -> tuple[_Regio
         marked = zip(regions, is_group, strict=True)
         return tuple(replace(region, is_group=True) if group else region for region, group in marked), ()
     removals = tuple(
-        Removal(region.number, DropReason.GROUP_BOX, f"takes in {count} others of its phrase")
+        Removal(region.number, DropReason.GROUP_BOX, f"contains {count} others of its phrase")
         for region, count, group in zip(regions, members, is_group, strict=True)
         if group
     )
@@ -73,13 +73,13 @@ def _settle_groups(regions: _Regions, options: DuplicateOptions) -> tuple[_Regio
 
 
 def _count_members(regions: _Regions, containment: float, members_min: int) -> list[int]:
-    """Count what each mask takes in, from the smallest one up, so that groups within a group are known before it."""
+    """Count the members in each mask, from the smallest mask up, so that groups within a group are known before it."""
     within = _is_within(regions, containment)
     counts = [0] * len(regions)
     singles: list[int] = []
     for place in sorted(range(len(regions)), key=lambda place: (regions[place].mask.area, place)):
         members = [other for other in singles if within[other, place]]
-        # Of two members whose masks hold each other, the larger one counts, which comes later here.
+        # If two members' masks contain each other, the larger one counts, which comes later here.
         counts[place] = sum(not within[member, members[rank + 1 :]].any() for rank, member in enumerate(members))
         if counts[place] < members_min:
             singles.append(place)
@@ -94,7 +94,7 @@ def _remove_parts(regions: _Regions, containment: float) -> tuple[_Regions, tupl
         Removal(
             region.number,
             DropReason.CONTAINED_MASK,
-            f"share {mask_containment([region.mask], [regions[keeper].mask]).item():.2f} lies within the mask of box "
+            f"share {mask_containment([region.mask], [regions[keeper].mask]).item():.2f} is within the mask of box "
             f"{regions[keeper].number}",
         )
         for place, (region, keeper) in enumerate(zip(regions, keepers, strict=True))
@@ -104,16 +104,16 @@ def _remove_parts(regions: _Regions, containment: float) -> tuple[_Regions, tupl
 
 
 def _is_within(regions: _Regions, containment: float) -> BoolArray:
-    """Tell which masks lie within which others of the same best phrase, shape (N, N), dtype bool."""
+    """Return which masks are within which others of the same best phrase, shape (N, N), dtype bool."""
     shapes = [region.mask for region in regions]
     phrases = np.array([region.best_phrase if region.phrase_scores else 0 for region in regions])
     return (mask_containment(shapes, shapes) >= containment) & (phrases[:, None] == phrases[None, :])
 
 
 def _keepers(scores: FloatArray, takes: BoolArray) -> NDArray[np.int64]:
-    """Tell in whom each item ends up: in itself where it stays, else in the best one that takes it in.
+    """Return for each item the one that absorbs it: itself if it stays, otherwise the best one that contains it.
 
-    Scores are of shape (N,); ``takes`` tells, shape (N, N), whether the row's item, if it stays, takes in the column's.
+    Scores have shape (N,); ``takes[i, j]``, shape (N, N), says whether item i, if it stays, absorbs item j.
     """
     keepers = np.full(len(scores), -1)
     for place in np.argsort(-scores, kind="stable"):

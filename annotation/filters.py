@@ -1,4 +1,4 @@
-"""What a region must reach to stay. Owns the filters, their order and what is measured for each."""
+"""Conditions that a region must meet to stay. Owns the filters, their order and what each of them measures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datasetkit.options.grounding import FilterOptions
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """One figure and what it must not fall below, or must not exceed."""
+    """One measured value and its lower or upper limit."""
 
     reason: DropReason
     measure: Callable[[Region], float | None]
@@ -21,19 +21,19 @@ class _Filter:
     is_upper: bool = False
 
     def removal(self, region: Region) -> Removal | None:
-        """Give the removal of a region that fails; one that was not measured passes."""
+        """Return the removal of a region that fails; one that was not measured passes."""
         value = self.measure(region)
         if value is None or (value <= self.limit if self.is_upper else value >= self.limit):
             return None
         side = "most" if self.is_upper else "least"
-        return Removal(region.number, self.reason, f"{value:.4g}, where at {side} {self.limit:g} is asked for")
+        return Removal(region.number, self.reason, f"{value:.4g}; at {side} {self.limit:g} is required")
 
 
 def apply_filters(regions: Sequence[Region], options: FilterOptions) -> tuple[tuple[Region, ...], tuple[Removal, ...]]:
-    """Part regions into those that stay and those that fail; the first filter that one fails says why.
+    """Split regions into those that stay and those that fail; the first filter that a region fails is its reason.
 
     Returns:
-        the regions that stay, in the order given, and a removal for each of the others.
+        the regions that stay, in their original order, and a removal for each of the others.
 
     """
     filters = (
@@ -56,11 +56,11 @@ def apply_filters(regions: Sequence[Region], options: FilterOptions) -> tuple[tu
 
 
 def area_share(region: Region) -> float:
-    """Give the share of the image that the mask covers, range (0, 1]."""
+    """Return the share of the image that the mask covers, range (0, 1]."""
     return region.mask.area / math.prod(region.mask.size_hw)
 
 
 def box_share(region: Region) -> float:
-    """Give the share of the image that the box covers, range (0, 1]."""
+    """Return the share of the image that the box covers, range (0, 1]."""
     left, top, right, bottom = region.box_xyxy
     return (right - left) * (bottom - top) / math.prod(region.mask.size_hw)

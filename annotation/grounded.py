@@ -1,7 +1,7 @@
-"""From images and their descriptions to key objects, by models. Owns the steps' order and what each leaves behind.
+"""From images and their descriptions to key objects, by models. Owns the order of the steps and their results.
 
-describe -> noun phrases -> ask -> boxes and masks -> filter -> merge duplicates -> clean -> compare with words ->
-filter by what was measured since -> link
+describe -> noun phrases -> query -> boxes and masks -> filter -> merge duplicates -> clean -> compare with words ->
+filter by the new measurements -> link
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 
 from PIL import Image
 
-from datasetkit.annotation.alignment import Asked, ask, link
+from datasetkit.annotation.alignment import PhraseQuery, link, phrase_query
 from datasetkit.annotation.alignment.categories import category_of
 from datasetkit.annotation.cleaning import clean_mask
 from datasetkit.annotation.describing import Describer
@@ -30,36 +30,36 @@ from datasetkit.options.grounding import GroundingOptions
 from datasetkit.runtime.batches import Batches
 from datasetkit.runtime.timers import Stages
 
-# Coarser than what batches and devices change.
+# Coarser than the differences between batches and devices.
 _SCORE_DIGITS = 4
 _BOX_DIGITS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One image, its description, the noun phrases there, and what a detector is asked for them."""
+    """One image, its description, its noun phrases, and the detector's query for them."""
 
     reading: Reading
     text: str
     nouns: tuple[NounPhrase, ...]
-    asked: Asked
+    asked: PhraseQuery
 
 
 class GroundedAnnotator:
-    """Gives records the objects that their descriptions name, as models find them.
+    """Adds to records the objects that their descriptions name, as models find them.
 
-    Whatever objects and phrases a record has give way; questions stay, but no longer say which objects they rest on.
-    Every detection ends as an object of the record or as a drop with a reason.
+    Objects and phrases that a record already has are replaced; its questions stay, but without links to objects. Every
+    detection ends as an object of the record or as a drop with a reason.
 
     Args:
-        options: thresholds and policies; the models that they name are given apart.
+        options: thresholds and policies; the models that they name are passed separately.
         finder: finds noun phrases.
-        grounder: finds phrases in images and cuts them out.
-        describer: describes images; None leaves those without a description as they are.
-        crop_scorer: compares crops with phrases; None leaves it.
-        key_max: how many of the mentioned objects, the most salient first, are key objects; None for all.
-        crop_batch: crops that the crop scorer is given at once; halved where memory runs out.
-        stages: clocks; all stages are counted in images.
+        grounder: finds phrases in images and segments them.
+        describer: describes images; None leaves images without a description as they are.
+        crop_scorer: compares crops with phrases; None skips the comparison.
+        key_max: how many of the mentioned objects, the most salient first, become key objects; None for all.
+        crop_batch: crops per call of the crop scorer; halved where memory runs out.
+        stages: timers; all stages are counted in images.
 
     """
 
@@ -110,18 +110,18 @@ class GroundedAnnotator:
         text = reading.record.description or ""
         with self._stages.timed("phrases"):
             nouns = tuple(self._finder.find(text))
-            return _Task(reading, text, nouns, ask(text, nouns, self._options.links.prompt))
+            return _Task(reading, text, nouns, phrase_query(text, nouns, self._options.links.prompt))
 
     def _finished(self, task: _Task, grounding: Grounding) -> Reading | UnusableError:
-        """Sift what was found in one image and link it with the words."""
+        """Filter what was found in one image and link it with the words."""
         options = self._options
         with self._stages.timed("clean"):
-            # Before anything is merged: what fails must not take with it what would pass.
+            # Before anything is merged: a region that fails must not absorb one that passes.
             sound, failed = apply_filters(grounding.regions, options.filters)
             regions, doubles = merge_masks(sound, options.duplicates)
             if options.cleaning is not None:
-                mended = [(region, *clean_mask(region.mask, options.cleaning)) for region in regions]
-                regions = tuple(replace(region, mask=mask, cleaning_iou=iou) for region, mask, iou in mended)
+                cleaned = [(region, *clean_mask(region.mask, options.cleaning)) for region in regions]
+                regions = tuple(replace(region, mask=mask, cleaning_iou=iou) for region, mask, iou in cleaned)
         compared = self._compared(task, regions)
         if isinstance(compared, UnusableError):
             return compared
@@ -140,7 +140,7 @@ class GroundedAnnotator:
         )
 
     def _compared(self, task: _Task, regions: Sequence[Region]) -> tuple[Region, ...] | UnusableError:
-        """Measure how much each crop looks like its best phrase."""
+        """Measure how similar each crop is to its best phrase."""
         if self._comparing is None or not regions:
             return tuple(regions)
         names = task.asked.query.phrases
@@ -168,7 +168,7 @@ def _with_objects(
     nouns: Sequence[NounPhrase],
     key_max: int | None,
 ) -> tuple[Record, tuple[Removal, ...]]:
-    """Put into a record the regions that a phrase names or may name; give what is left over as removals."""
+    """Add to a record the regions that a phrase names or may name; return the others as removals."""
     naming: dict[int, list[tuple[Phrase, str | None]]] = {place: [] for place in range(len(regions))}
     for phrase, noun in zip(phrases, nouns, strict=True):
         for place in (*phrase.object_ids, *(candidate.object_id for candidate in phrase.candidates)):

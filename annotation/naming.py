@@ -1,13 +1,14 @@
-"""Which of an image's objects a text names, for texts that need not be true of it. Owns what counts as named.
+"""Which of an image's objects a text names, if the text may be wrong about the image. Owns what counts as named.
 
 Phrases are aligned by words and categories (:mod:`datasetkit.annotation.alignment`). Then
 
-- a phrase that is matched or ambiguous is present, one of a known category without an object of it is absent. "no cats"
-  is neither, and so are words that name no known category ("the image") and pronouns;
+- a phrase that is matched or ambiguous is present; a phrase of a known category without an object of it is absent. "no
+cats" is neither, and so are words that name no known category ("the image") and pronouns;
 - a matched phrase names its objects;
-- an ambiguous phrase names as many of its candidates as it says, one where it says no number. Where it may repeat an
-  earlier phrase ("the ring", "a ring" once more), these are what that names; else what no phrase has named yet; then
-  the most likely. So "a ring" names one of two rings, however often it is said; "a large ring and a small ring" both.
+- an ambiguous phrase names as many of its candidates as its number, one if it has no number. If it may repeat an
+earlier phrase ("the ring", or "a ring" again), it names what that phrase names; otherwise what no phrase has named yet;
+otherwise the most likely candidates. So "a ring" names one of two rings, however often it is used, and "a large ring
+and a small ring" both.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from datasetkit.core.record import KeyObject, Phrase, PhraseStatus
 
 
 class KnownObjectNamer:
-    """Tells which objects of known categories a text names.
+    """Finds which objects of known categories a text names.
 
     Args:
-        categories: of the whole dataset, so that what an image lacks is known, too; None among them says nothing.
-            COCO's are known in any case.
+        categories: of the whole dataset, so that categories which an image lacks are known too; None among them is
+            skipped. COCO's are always known.
 
     """
 
@@ -39,7 +40,7 @@ class KnownObjectNamer:
         self._aligner = KnownObjectAligner(self._finder, lexicon)
 
     def name(self, text: str, objects: Sequence[KeyObject]) -> Naming:
-        """Hold a text's phrases against the objects of an image."""
+        """Compare a text's phrases with the objects of an image."""
         nouns = self._finder.find(text)
         phrases = self._aligner.link(text, nouns, objects)
         named: list[_Named] = []
@@ -59,7 +60,7 @@ class KnownObjectNamer:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A present phrase, what it says of its things, and the objects that it counts for."""
+    """A present phrase, its content words, and the objects that it names."""
 
     text: str
     content: frozenset[str]

@@ -3,9 +3,9 @@
 ``salience = 0.5 * size + 0.2 * centrality + 0.3 * order``, each term and the sum in [0, 1]:
 
 - size: square root of the share of the image that the mask covers (a quarter of the image counts 0.5);
-- centrality: 1 with the box's centre at the image's centre, 0 with it in a corner;
-- order: ``1 / (1 + n)`` where the n-th (from 0) phrase that names anything is the first to name the object, times the
-  candidate's score where that phrase is ambiguous; 0 where no phrase names it.
+- centrality: 1 if the box's centre is the image's centre, 0 if it is in a corner;
+- order: ``1 / (1 + n)``, where the n-th (from 0) phrase that names anything is the first to name the object, times the
+    candidate's score if that phrase is ambiguous; 0 if no phrase names it.
 
 An object without a mask has no salience: it was not measured.
 """
@@ -31,7 +31,7 @@ def size_term(mask: Mask) -> float:
 
 
 def centrality_term(mask: Mask) -> float:
-    """Return 1 where the box's centre is the image's, falling to 0 towards the corners."""
+    """Return 1 if the box's centre is the image's, falling to 0 towards the corners."""
     height, width = mask.size_hw
     left, top, box_width, box_height = mask.box_xywh
     away = math.hypot(left + box_width / 2 - width / 2, top + box_height / 2 - height / 2)
@@ -39,7 +39,7 @@ def centrality_term(mask: Mask) -> float:
 
 
 def order_terms(phrases: Sequence[Phrase]) -> dict[int, float]:
-    """Give the order term of each object that a phrase names or may name, by object id."""
+    """Return the order term of each object that a phrase names or may name, by object id."""
     terms: dict[int, float] = {}
     naming = [phrase for phrase in phrases if phrase.object_ids or phrase.candidates]
     for place, phrase in enumerate(naming):
@@ -51,12 +51,12 @@ def order_terms(phrases: Sequence[Phrase]) -> dict[int, float]:
 
 
 def with_phrases(record: Record, phrases: Sequence[Phrase], key_max: int | None = None) -> Record:
-    """Put phrases into a record and tell its objects what they mean for them: status, salience and key flag.
+    """Return a record with these phrases, and with its objects' status, salience and key flag set by them.
 
     Args:
-        record: the record; phrases that it has are replaced.
+        record: the record; its previous phrases are replaced.
         phrases: the description's phrases with the objects that they name.
-        key_max: how many of the mentioned objects that have masks, the most salient first, are key objects; None for
+        key_max: how many of the mentioned objects that have masks, the most salient first, become key objects; None for
             all.
 
     """
@@ -69,7 +69,7 @@ def with_phrases(record: Record, phrases: Sequence[Phrase], key_max: int | None 
             continue
         value = SIZE_WEIGHT * size_term(item.mask) + CENTRALITY_WEIGHT * centrality_term(item.mask)
         value += ORDER_WEIGHT * orders.get(item.id, 0.0)
-        # Six digits: platforms may differ in the last bits of a root, and equal input must give equal bytes.
+        # Six digits: platforms may differ in the last bits of a root, and equal input must yield equal bytes.
         salience[item.id] = round(min(1.0, value), 6)
     ranked = sorted(mentioned & salience.keys(), key=lambda object_id: (-salience[object_id], object_id))
     key_ids = set(ranked if key_max is None else ranked[:key_max])

@@ -1,8 +1,9 @@
-"""How much a crop of an image looks like a phrase. Owns the crop, and the score of CLIP and SigLIP models.
+"""How similar a crop of an image is to a phrase. Owns the crop, and the score of CLIP and SigLIP models.
 
 The score is max(cos(image, text), 0), which is CLIPScore (Hessel et al., 2021, https://arxiv.org/abs/2104.08718)
-without its factor of 2.5, which would leave [0, 1]. Models differ in how high it gets: a threshold belongs to a model.
-SigLIP's own probability, a sigmoid of a scaled cosine, is not used: it is next to 0 or 1 for most pairs.
+without its factor of 2.5, with which it would leave [0, 1]. Models differ in how high the score gets: a threshold
+belongs to one model. SigLIP's probability, a sigmoid of a scaled cosine, is not used: it is close to 0 or 1 for most
+pairs.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _MODEL_TYPES = ("clip", "siglip", "siglip2")
 
 
 def crop_of(image: Image.Image, box_xyxy: Box, margin: float = 0.1) -> Image.Image:
-    """Cut a box out of an image, with some of what is around it.
+    """Crop a box out of an image, with a margin around it.
 
     Args:
         image: mode RGB, upright.
         box_xyxy: left, top, right, bottom, px, inside the image.
-        margin: what is added on each side, as a share of the box's width or height.
+        margin: width added on each side, as a share of the box's width or height.
 
     Returns:
         mode RGB; every pixel that the widened box touches, at least one.
@@ -49,10 +50,10 @@ class ImageTextCropScorer:
     """Compares crops with phrases by a CLIP, SigLIP or SigLIP 2 model. Phrases too long for its text tower are cut.
 
     Args:
-        dtype: of weights and activations; the cosine itself is taken in float32.
+        dtype: of weights and activations; the cosine is computed in float32.
 
     Raises:
-        ModelError: it cannot be loaded, or is of another architecture.
+        ModelError: the model cannot be loaded, or has another architecture.
 
     """
 
@@ -65,9 +66,9 @@ class ImageTextCropScorer:
 
     @torch.inference_mode()
     def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
-        """Give the similarity of each crop to its own phrase; see :class:`datasetkit.core.protocols.CropScorer`."""
+        """Return the similarity of each crop to its phrase; see :class:`datasetkit.core.protocols.CropScorer`."""
         if len(crops) != len(phrases):
-            raise ValueError(f"{len(crops)} crops and {len(phrases)} phrases; give one phrase a crop")
+            raise ValueError(f"{len(crops)} crops and {len(phrases)} phrases; pass one phrase per crop")
         if not crops:
             return np.zeros(0)
         pixels = self._processor.image_processor(images=list(crops), return_tensors="pt")
@@ -79,7 +80,7 @@ class ImageTextCropScorer:
             max_length=self._model.config.text_config.max_position_embeddings,
             return_tensors="pt",
         ).to(self._model.device)
-        # SigLIP was trained on texts of one length, without a mask over what fills them up.
+        # SigLIP was trained on texts of one length, without an attention mask over the padding.
         mask = {"attention_mask": texts["attention_mask"]} if self._is_clip else {}
         outputs = (
             self._model.get_image_features(**pixels),

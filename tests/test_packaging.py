@@ -140,8 +140,8 @@ def test_a_copy_without_its_links_is_refused_in_one_line(built: Path, tmp_path: 
     (clone / lost).write_text(str(target))
     done = build(clone, tmp_path / "out")
     assert done.returncode != 0
-    (told,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
-    assert told.startswith(f"error: {seen} is not a folder: this copy has lost its symbolic links")
+    (reported,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
+    assert reported.startswith(f"error: {seen} is not a folder: this copy has lost its symbolic links")
     assert not list((tmp_path / "out").glob("*"))
 
 

@@ -2,7 +2,7 @@
 
 from datasetkit.annotation.alignment.aligner import KnownObjectAligner
 from datasetkit.annotation.alignment.categories import extended
-from datasetkit.annotation.alignment.links import Asked, ask, link
+from datasetkit.annotation.alignment.links import PhraseQuery, link, phrase_query
 from datasetkit.annotation.alignment.reasons import AlignmentReason
 
-__all__ = ["AlignmentReason", "Asked", "KnownObjectAligner", "ask", "extended", "link"]
+__all__ = ["AlignmentReason", "KnownObjectAligner", "PhraseQuery", "extended", "link", "phrase_query"]

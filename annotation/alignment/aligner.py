@@ -1,4 +1,4 @@
-"""The step that aligns a description to objects of known categories. Owns the way from record to record."""
+"""Alignment of a description to objects of known categories. Owns the steps from a record to its aligned record."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _UNKNOWN = AlignmentReason.UNKNOWN_CATEGORY
 class KnownObjectAligner:
     """Finds which objects of known categories the phrases of a description name.
 
-    Words, categories and counts decide; pixels give only the scores of candidates and the salience. Every phrase and
+    Words, categories and counts decide; pixels contribute only candidate scores and the salience. Every phrase and
     every object stays in the record, with a status and a reason. An object without a mask counts like any other: "a
-    dog" is ambiguous beside a second dog of which only a box is known. Where an object's category is unknown, or not
-    every object of a category is marked, nothing that could be meant is certain.
+    dog" is ambiguous if there is a second dog of which only a bounding box is known. Where an object's category is
+    unknown, or not every object of a category is annotated, no match that this could change is certain.
 
     Args:
-        finder: finds the noun phrases; ours by default.
-        lexicon: what the nouns name; COCO's by default. Categories of a record that it lacks are known by their own
-            words; an :func:`~datasetkit.annotation.alignment.extended` one also knows those that no object of the
-            record has.
-        key_max: how many of the mentioned objects, the most salient first, are key objects; None for all.
-        objects_known: whether records without objects have none. Where nobody has looked for objects, a phrase
-            without one is no sign that there is none.
+        finder: finds the noun phrases; :class:`~datasetkit.annotation.phrases.NounPhraseFinder` by default.
+        lexicon: maps nouns to categories; COCO's by default. A record's categories that it lacks are recognised by
+            their own words; an :func:`~datasetkit.annotation.alignment.extended` lexicon also recognises categories
+            without an object in the record.
+        key_max: how many of the mentioned objects, the most salient first, become key objects; None for all.
+        objects_known: whether records without objects have none. If nobody has looked for objects, a phrase without an
+            object does not mean that there is none.
 
     """
 
@@ -48,14 +48,14 @@ class KnownObjectAligner:
         objects_known: bool = True,
     ) -> None:
         if key_max is not None and key_max < 1:
-            raise ValueError(f"key_max is {key_max}; give a number of at least 1, or None for all")
+            raise ValueError(f"key_max is {key_max}; use a number of at least 1, or None for all")
         self._lexicon = coco_lexicon() if lexicon is None else lexicon
         self._finder = NounPhraseFinder(self._lexicon) if finder is None else finder
         self._key_max = key_max
         self._objects_known = objects_known
 
     def align(self, record: Record) -> Record:
-        """Add phrases and tell the objects' status, salience and key flag."""
+        """Add phrases, and set the objects' status, salience and key flag."""
         text = record.description or ""
         phrases = self.link(text, self._finder.find(text), record.objects, record.partial_categories)
         return with_phrases(record, phrases, self._key_max)
@@ -63,15 +63,15 @@ class KnownObjectAligner:
     def link(
         self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject], partial: Sequence[str] = ()
     ) -> tuple[Phrase, ...]:
-        """Link each noun phrase of a text to the objects of its image that it names: one phrase for each noun.
+        """Link each noun phrase of a text to the objects of its image that it names; return one phrase per noun phrase.
 
-        Those beyond the first ``MOST_MENTIONS`` name nothing, and have a reason that says so.
+        Phrases after the first ``MOST_MENTIONS`` name nothing and get the reason ``too_many_phrases``.
 
         Args:
             text: the description.
             nouns: its noun phrases.
-            objects: all objects of the image, those without masks among them.
-            partial: categories of which the image has, or may have, objects that are not marked.
+            objects: all objects of the image, including those without masks.
+            partial: categories of which the image has, or may have, objects that are not annotated.
 
         """
         nouns, beyond = nouns[:MOST_MENTIONS], nouns[MOST_MENTIONS:]
@@ -97,7 +97,7 @@ class KnownObjectAligner:
             )
             for own, result in zip(naming, resolved, strict=True)
         )
-        # For a phrase that names no category known here.
+        # For a phrase that names no category known here ("a unicorn").
         unresolved = Resolution(reason=AlignmentReason.OBJECTS_UNKNOWN)
         if objects_known:
             unresolved = Resolution(reason=_UNKNOWN if strangers else AlignmentReason.NO_SUCH_CATEGORY)
@@ -109,7 +109,7 @@ class KnownObjectAligner:
 
 
 def _evidence(phrases: Sequence[str], objects: Sequence[KeyObject], lexicon: Lexicon) -> Evidence:
-    """Weigh objects by how their categories fit the phrases, and among candidates by how prominent they are."""
+    """Compute how well each object's category fits each phrase, and how prominent it is among candidates."""
     shape = len(phrases), len(objects)
     categories = [item.category or "" for item in objects]
     fit = [category_fits(phrase, categories, lexicon) for phrase in phrases]
@@ -119,7 +119,7 @@ def _evidence(phrases: Sequence[str], objects: Sequence[KeyObject], lexicon: Lex
         for item in objects
         if item.mask is not None
     }
-    # Nothing is known of the size of an object without a mask: it weighs as much as the others do on average.
+    # The size of an object without a mask is unknown: it gets the average weight of the others.
     average = sum(measured.values()) / len(measured) if measured else 1.0
     prominence = [measured.get(item.id, average) for item in objects]
     return Evidence(
@@ -132,29 +132,29 @@ def _evidence(phrases: Sequence[str], objects: Sequence[KeyObject], lexicon: Lex
 def _honest(
     result: Resolution, *, partly_annotated: bool, strangers: Sequence[int], without_mask: Set[int]
 ) -> Resolution:
-    """Take back what objects that are not fully known leave open.
+    """Withdraw certainty that objects which are not fully known do not allow.
 
     Args:
-        result: what a phrase names, by the objects whose categories are known.
-        partly_annotated: whether the image may have more of what it names than is marked ("a chair", of LVIS).
-        strangers: ids of the objects of unknown category, any of which it may name.
+        result: what a phrase names, judged by the objects whose categories are known.
+        partly_annotated: whether the image may have more of what it names than is annotated ("a chair" in LVIS).
+        strangers: ids of the objects of unknown category; the phrase may name any of them.
         without_mask: ids of the objects without a mask.
 
     """
     doubt = AlignmentReason.PARTLY_ANNOTATED if partly_annotated else _UNKNOWN
     in_doubt = partly_annotated or bool(strangers)
     if in_doubt and result.reason is AlignmentReason.NO_INSTANCE:
-        return Resolution(reason=doubt)
+        return Resolution(reason=doubt)  # "a dog", with no dog annotated but an object of unknown category
     if in_doubt and result.object_ids:
-        # Nothing tells how likely each is, so the candidates have no scores.
+        # "a dog", with one dog annotated; how likely each candidate is is unknown, so the candidates have no scores.
         return Resolution(candidates=tuple((one, None) for one in (*result.object_ids, *strangers)), reason=doubt)
-    if not without_mask.isdisjoint(result.object_ids):
+    if not without_mask.isdisjoint(result.object_ids):  # "two dogs", one of them known by its box only
         return replace(result, reason=AlignmentReason.INSTANCE_WITHOUT_MASK)
     return result
 
 
 def phrase_of(text: str, noun: NounPhrase, result: Resolution, linker: Linker) -> Phrase:
-    """Write a noun phrase, with what it names, as a record holds it; what is no object names nothing."""
+    """Convert a noun phrase and what it names to a record's phrase; one that is not an object names nothing."""
     words = text[noun.start : noun.end]
     if not noun.is_object:
         return Phrase(words, noun.start, noun.end, status=PhraseStatus.NOT_AN_OBJECT, provenance=linker)

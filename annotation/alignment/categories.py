@@ -1,6 +1,6 @@
-"""How well noun phrases fit categories. Owns the way from a lexicon to the numbers that alignment weighs.
+"""How well noun phrases fit categories. Owns the steps from a lexicon to the numbers that alignment compares.
 
-Owns, too, how a category that is a phrase is read: "a large blue ring" is a ring, but none that is called small or red.
+Also owns how a category that is a phrase is read: "a large blue ring" is a ring, but not one called small or red.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from datasetkit.core.protocols import NounPhrase
 
 
 def read_mention(phrase: NounPhrase, words: str, lexicon: Lexicon) -> Mention | None:
-    """Read a noun phrase with all of its words, or give None where it can name nothing of the lexicon's categories."""
+    """Read a noun phrase with all its words, or return None where it can name nothing of the lexicon's categories."""
     named = named_categories(words, lexicon)
-    # Known words that no category has together ("a red ring" of blue rings and red stars) still name a thing to miss.
+    # Known words that no category combines ("a red ring", given blue rings and red stars) still name a thing that may
+    # be absent.
     is_known = bool(named or lexicon.categories(phrase.head)) or _is_plain(words, lexicon)
     if not is_known or not phrase.is_object:
         return None
@@ -29,7 +30,7 @@ def read_mention(phrase: NounPhrase, words: str, lexicon: Lexicon) -> Mention | 
 
 
 def named_categories(words: str, lexicon: Lexicon) -> tuple[str, ...]:
-    """Give the categories that a noun phrase may name; "a red object" is whatever may be red."""
+    """Return the categories that a noun phrase may name; "a red object" names everything that may be red."""
     if not _is_plain(words, lexicon):
         return lexicon.categories(words)
     said = lexicon.modifiers_said(words)
@@ -37,17 +38,18 @@ def named_categories(words: str, lexicon: Lexicon) -> tuple[str, ...]:
 
 
 def _is_plain(words: str, lexicon: Lexicon) -> bool:
-    """Tell whether a phrase names its things by modifiers alone."""
+    """Return whether a phrase names its things only by modifiers ("the red object")."""
     noun = singular(normalise(words).split(" ")[-1])
     return noun in english_words().plain_things and bool(lexicon.modifiers_said(words))
 
 
 def category_fits(words: str, categories: Sequence[str], lexicon: Lexicon) -> list[float]:
-    """Say how well a noun phrase, or its head noun, fits each of some categories, range [0, 1].
+    """Compute how well a noun phrase, or its head noun, fits each of some categories, range [0, 1].
 
-    A phrase of one category fits it with 1. Of several categories, an earlier one fits better than a later one; at
-    equal places, fewer categories fit better than more: ``1 / (2 + place - 1 / count)``. Categories that were added to
-    the lexicon share the place after its own; one place later is what modifiers alone name.
+    A phrase that names one category fits it with 1 ("a dog"). Of several categories ("an animal"), an earlier one fits
+    better than a later one, and at equal rank fewer categories fit better than more: ``1 / (2 + rank - 1 / count)``.
+    Categories that were added to the lexicon share the rank after its own; categories that only modifiers name ("the
+    red object") are one rank later.
     """
     named = named_categories(words, lexicon)
     last = sum(category not in lexicon.modifiers for category in named)
@@ -57,13 +59,13 @@ def category_fits(words: str, categories: Sequence[str], lexicon: Lexicon) -> li
 
 
 def near_categories(words: str, categories: Sequence[str], lexicon: Lexicon) -> list[bool]:
-    """Tell of each of some categories whether people take it for one that the noun phrase names."""
+    """Return for each of some categories whether people confuse it with one that the noun phrase names."""
     near = {other for named in named_categories(words, lexicon) for other in lexicon.near.get(named, ())}
     return [lexicon.aliases.get(category, category) in near for category in categories]
 
 
 def category_of(phrase: NounPhrase) -> str | None:
-    """Give the category that a noun phrase names: its head noun in lower case, singular ("Two red circles": "circle").
+    """Return the category that a noun phrase names: its head noun, lower case, singular ("Two red circles": "circle").
 
     None for nouns that name no kind of thing ("four small objects").
     """
@@ -73,12 +75,12 @@ def category_of(phrase: NounPhrase) -> str | None:
 
 
 def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
-    """Return a lexicon that also knows the categories that it lacks, by their own words.
+    """Return a lexicon that also knows the given categories that it lacks, by their own words.
 
-    A category whose name is an entry, however it is spelt ("aeroplane", "FireHydrants", "diningtable"), is the
-    lexicon's own, unless it states another sense ("bat_(animal)"); of names that differ in spelling alone, one stands
-    for all. Of others, the last word, or the longest noun of the lexicon that ends it, is the noun; what else it says
-    of its things are modifiers.
+    A category whose name is an entry, in any spelling ("aeroplane", "FireHydrants", "diningtable"), becomes an alias of
+    the lexicon's category, unless it states another sense ("bat_(animal)"); names that differ only in spelling share
+    one category. In any other name, the last word, or the longest noun of the lexicon that ends it, is the noun, and
+    its remaining content words are modifiers.
     """
     known = {category for names in lexicon.entries.values() for category in names} | lexicon.aliases.keys()
     aliases: dict[str, str] = {}
@@ -98,7 +100,7 @@ def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
 
 
 def _has_other_sense(category: str, own: Sequence[str], lexicon: Lexicon) -> bool:
-    """Return whether a name's sense is a kind ("animal") to which none of its words' own categories belong."""
+    """Return whether a name states a kind ("animal") that none of the categories of its words belongs to."""
     kind = lexicon.categories(category_sense(category))
     return len(kind) > 1 and bool(own) and set(own).isdisjoint(kind)
 

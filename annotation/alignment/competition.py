@@ -1,8 +1,8 @@
-"""Which mention gets what where scores tell them apart. Owns the assignment of instances to mentions by fit.
+"""Which mention gets which instance where scores tell them apart. Owns the assignment of instances to mentions by fit.
 
-Mentions that bring in something new must name different things, so they are weighed together: the best assignment is
-the one with the largest sum of fits. What it gives to a mention is settled where every assignment that takes some of it
-away is worse by a margin. Scores that are closer settle nothing.
+Mentions that introduce something new must name different things ("a man and a woman"), so they are assigned together:
+the best assignment has the largest sum of fits. What it assigns to a mention is settled if every assignment that takes
+part of it away is worse by a margin. Scores that are closer settle nothing.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from datasetkit.annotation.alignment.mentions import Mention
 
 _Fits = NDArray[np.float64]
-# Sums of the same fits in another order differ beyond.
+# Sums of the same fits in a different order differ only beyond these digits.
 _DIGITS = 9
 
 
 def settle(mentions: Sequence[Mention], fit: _Fits, is_crowd: NDArray[np.bool_], margin: float) -> _Fits:
-    """Take away fits that the scores rule out.
+    """Remove fits that the scores rule out.
 
-    A mention that is settled keeps the fit of what it gets, and no mention of other new things keeps the fit of that.
-    Plurals without a number are left alone, and so is the fit of crowd regions, which many may share.
+    A settled mention keeps only the fit of the instances assigned to it, and no other new mention keeps a fit for them.
+    Plurals without a number ("cats") are left as they are, and so is the fit of crowd regions, which many may share.
 
     Args:
         mentions: M of them.
         fit: shape (M, N), range [0, 1]; 0 where it does not fit.
         is_crowd: shape (N,).
-        margin: how much worse the sum of fits must be without what a mention gets.
+        margin: how much worse the sum of fits must be without what is assigned to a mention.
 
     Returns:
         shape (M, N).
@@ -51,7 +51,7 @@ def settle(mentions: Sequence[Mention], fit: _Fits, is_crowd: NDArray[np.bool_],
 
 
 def _new_mentions(mentions: Sequence[Mention]) -> list[int]:
-    """Give the places of numbered mentions that cannot speak of what an earlier one names."""
+    """Return the indices of numbered mentions that cannot refer to what an earlier one names ("another cat")."""
     new: list[int] = []
     names: set[str] = set()
     for index, mention in enumerate(mentions):
@@ -64,7 +64,7 @@ def _new_mentions(mentions: Sequence[Mention]) -> list[int]:
 def _settled(
     fit: _Fits, rows: Sequence[int], demands: Sequence[int], margin: float
 ) -> list[tuple[int, NDArray[np.bool_]]]:
-    """Give the rows whose part of the best assignment stands out, each with what it gets, shape (N,)."""
+    """Return the rows whose part of the best assignment stands out, each with its instances, shape (N,), dtype bool."""
     worth = fit[list(rows)]
     sizes = [min(demand, int(np.count_nonzero(row))) for demand, row in zip(demands, worth, strict=True)]
     best, gets = _assign(worth, sizes)
@@ -78,15 +78,15 @@ def _settled(
 
 
 def _without(worth: _Fits, sizes: Sequence[int], row: int, item: int) -> float:
-    """Give the best sum where a row may not take one of the instances."""
+    """Return the best sum if a row may not get one of its instances."""
     changed = worth.copy()
     changed[row, item] = 0.0
     return _assign(changed, sizes)[0]
 
 
 def _assign(worth: _Fits, sizes: Sequence[int]) -> tuple[float, NDArray[np.bool_]]:
-    """Give each row at most so many columns, no column twice, with the largest sum; it and what each row gets."""
-    from scipy.optimize import linear_sum_assignment  # a fifth of a second, which no wrong argument should cost
+    """Assign each row at most so many columns, no column twice; return the largest sum and each row's columns."""
+    from scipy.optimize import linear_sum_assignment  # slow to import; an error in the arguments should come first
 
     slots = np.repeat(np.arange(len(worth)), sizes)
     rows, columns = linear_sum_assignment(worth[slots], maximize=True)

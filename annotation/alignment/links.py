@@ -1,4 +1,4 @@
-"""Links of phrases with what a detector found for them. Owns what is asked and how scores become fits."""
+"""Links between phrases and what a detector found for them. Owns the query, and how scores become fits."""
 
 from __future__ import annotations
 
@@ -27,28 +27,30 @@ _SCORE_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a detector is asked for a text.
+class PhraseQuery:
+    """The query of a detector for one text.
 
-    Each noun phrase has the index of its phrase in the query as its column, None where it is not asked for.
+    The column of a noun phrase is the index of its phrase in the query, None where it is not part of the query.
     """
 
     query: Query
     columns: tuple[int | None, ...]
 
 
-def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "caption"]) -> Asked:
-    """Ask for the noun phrases of a description, the first ``MOST_MENTIONS``, that may name something in the image.
+def phrase_query(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "caption"]) -> PhraseQuery:
+    """Build the query for those of the first ``MOST_MENTIONS`` noun phrases that may name something in the image.
 
-    The prompt ``phrases`` is a list of them, equal ones once, ``caption`` the text with its phrases marked.
+    With the prompt ``phrases`` it lists them, equal ones once; with ``caption`` it is the text with its phrases marked.
     """
     wanted = [noun.is_object and noun.number != 0 and place < MOST_MENTIONS for place, noun in enumerate(nouns)]
     spans = [(noun.start, noun.end) for noun, is_wanted in zip(nouns, wanted, strict=True) if is_wanted]
     if prompt == "caption":
         numbers = iter(range(len(spans)))
-        return Asked(Query(text, tuple(spans)), tuple(next(numbers) if is_wanted else None for is_wanted in wanted))
+        return PhraseQuery(
+            Query(text, tuple(spans)), tuple(next(numbers) if is_wanted else None for is_wanted in wanted)
+        )
     columns = {phrase: column for column, phrase in enumerate(dict.fromkeys(text[slice(*span)] for span in spans))}
-    return Asked(
+    return PhraseQuery(
         Query.of_phrases(tuple(columns)),
         tuple(
             columns[text[noun.start : noun.end]] if wants else None for noun, wants in zip(nouns, wanted, strict=True)
@@ -57,17 +59,17 @@ def ask(text: str, nouns: Sequence[NounPhrase], prompt: Literal["phrases", "capt
 
 
 def link(
-    text: str, nouns: Sequence[NounPhrase], asked: Asked, regions: Sequence[Region], options: LinkOptions
+    text: str, nouns: Sequence[NounPhrase], asked: PhraseQuery, regions: Sequence[Region], options: LinkOptions
 ) -> tuple[Phrase, ...]:
-    """Link each noun phrase of a description to the regions that it names: one phrase for each noun, in order.
+    """Link each noun phrase of a description to the regions that it names; return one phrase per noun phrase, in order.
 
-    The regions are what was found for what was asked; their places are the object ids.
+    The regions are what was found for the query; their indices are the object ids.
     """
     nouns, beyond = nouns[:MOST_MENTIONS], nouns[MOST_MENTIONS:]
     mentions, firsts = _read(text, nouns)
     heads = [index for index, mention in enumerate(mentions) if mention is not None and firsts[index] is None]
     resolving = [mention for index in heads if (mention := mentions[index]) is not None]
-    # Of each noun phrase for each region, 0 where it was not asked for; shape (M, N).
+    # Scores of each noun phrase for each region, 0 where it was not part of the query; shape (M, N).
     own = np.zeros((len(nouns), len(regions)))
     for index, column in enumerate(asked.columns[: len(nouns)]):
         if column is not None:
@@ -90,7 +92,7 @@ def link(
 
 
 def _read(text: str, nouns: Sequence[NounPhrase]) -> tuple[list[Mention | None], list[int | None]]:
-    """Read what each noun phrase asks for, None where it names no object, and which earlier one it repeats."""
+    """Read what each noun phrase names, None where it is not an object, and which earlier one it repeats."""
     lexicon, words = coco_lexicon(), english_words()
     contents = [content_words(text[noun.start : noun.end], words) for noun in nouns]
     mentions = [
@@ -109,7 +111,7 @@ def _read(text: str, nouns: Sequence[NounPhrase]) -> tuple[list[Mention | None],
 
 
 def _of_chains(scores: _Array, firsts: Sequence[int | None]) -> _Array:
-    """Let each phrase speak for all that repeat the same things: the best of their scores, shape (M, N)."""
+    """Assign to all mentions of the same things the best of their scores ("a black cat ... the cat"), shape (M, N)."""
     heads = [index if first is None else first for index, first in enumerate(firsts)]
     best = np.zeros_like(scores)
     for index, head in enumerate(heads):
@@ -118,20 +120,21 @@ def _of_chains(scores: _Array, firsts: Sequence[int | None]) -> _Array:
 
 
 def _fits(mentions: Sequence[Mention], scores: _Array, options: LinkOptions) -> _Array:
-    """Leave of scores, shape (M, N), those that speak for a mention."""
+    """Keep those of the scores, shape (M, N), that support a mention."""
     fit = np.where(scores >= options.score_min, scores, 0.0)
     for index, mention in enumerate(mentions):
         for place, rival in enumerate(mentions):
-            # What is definite may be what another mention speaks of, and what it scores better is no loss to that.
+            # "a cat and a dog": a region that is much more likely the dog is not the cat. A definite phrase ("the
+            # animal") may be what another mention names, so its better score is not a reason against that mention.
             if place != index and not (mention if place < index else rival).definite:
                 fit[index, scores[index] < options.rival_share * scores[place]] = 0.0
-        if mention.demand is None:
+        if mention.demand is None:  # "cats": regions that score far below the best one are not cats
             fit[index, fit[index] < options.rival_share * fit[index].max(initial=0.0)] = 0.0
     return fit
 
 
 def _scored(result: Resolution, scores: _Array, *, is_seen: bool) -> Resolution:
-    """Put in a phrase's own scores, shape (N,): how sure the detector is of what was found, or why nothing was."""
+    """Add a phrase's own scores, shape (N,): the detector's confidence in what was found, or why nothing was found."""
     if result.reason is AlignmentReason.NO_INSTANCE:
         return replace(result, reason=AlignmentReason.OUTSCORED if is_seen else AlignmentReason.NOT_FOUND)
     if result.object_ids:

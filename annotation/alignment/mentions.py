@@ -1,6 +1,6 @@
-"""What a noun phrase asks of an image, whatever the image is known by: how many things, old ones or new ones.
+"""What a noun phrase requires of an image, however the image is known: how many things, and whether they are new.
 
-Owns the reading of numbers and of what sets two mentions apart.
+Owns the reading of numbers, and what makes two mentions distinct.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datasetkit.annotation.lexicon import Lexicon
 from datasetkit.core.protocols import NounPhrase
 
-# What mentions name is decided for all of them together, in time in the square of their number.
+# All mentions are resolved together, in time quadratic in their number.
 MOST_MENTIONS = 1000
 
 
@@ -19,11 +19,11 @@ class Mention:
     """A noun phrase that may name things in the image.
 
     Args:
-        name: what it calls them; two mentions with one name may speak of the same things.
+        name: what it calls them; two mentions with one name may refer to the same things.
         demand: how many things it names; None for all that fit.
-        definite: whether it may speak of something named before.
-        other: whether it names something beside what else is named.
-        general: whether it takes in several kinds of things, which other mentions may name more closely.
+        definite: whether it may refer to something named before ("the cat").
+        other: whether it names something different from what else is named ("another cat").
+        general: whether it covers several kinds of things, which other mentions may name more closely ("an animal").
 
     """
 
@@ -34,17 +34,17 @@ class Mention:
     general: bool
 
     def is_distinct_from(self, earlier: Mention) -> bool:
-        """Tell whether it names other things than an earlier mention: "a man and a woman", "another man"."""
+        """Return whether it names other things than an earlier mention: "a man and a woman", "another man"."""
         if self.other:
             return True
         return not self.definite and self.name != earlier.name and earlier.demand is not None
 
 
 def demand_of(phrase: NounPhrase, lexicon: Lexicon) -> int | None:
-    """Give how many things a noun phrase names, 0 for "no cars", or None for all that fit."""
+    """Return how many things a noun phrase names: 2 for "two cars", 0 for "no cars", None for all that fit ("cars")."""
     if phrase.number is not None:
         return phrase.number
     bare = not phrase.definite
     if phrase.plural or lexicon.is_collective(phrase.head) or (bare and lexicon.is_mass(phrase.head)):
-        return None
-    return 1
+        return None  # "cats", "the luggage", "eating pizza"
+    return 1  # "the cat", "the pizza"

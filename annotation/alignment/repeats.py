@@ -1,6 +1,6 @@
-"""Noun phrases that take up an earlier one again ("a black cat ... the cat"), as far as words show it.
+"""Noun phrases that refer to an earlier one again ("a black cat ... the cat"), as far as the words show.
 
-Owns the comparison of words; what an image shows plays no part.
+Owns the comparison of words; the image is not used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datasetkit.annotation.phrases.words import Words
 
 
 def content_words(phrase: str, words: Words) -> frozenset[str]:
-    """Give what a noun phrase says of its things: its words less determiners, numbers and nouns like "object"."""
+    """Return the content words of a noun phrase: without determiners, numbers and plain nouns such as "object"."""
     said = normalise(phrase).split()
     said[-1:] = map(singular, said[-1:])
     lists = (words.articles, words.possessives, words.quantifiers, words.other_words, words.plain_things)
@@ -23,10 +23,10 @@ def content_words(phrase: str, words: Words) -> frozenset[str]:
 
 
 def find_repeats(mentions: Sequence[Mention | None], contents: Sequence[frozenset[str]]) -> list[int | None]:
-    """Find for each mention the first one that speaks of the same things; None where it is itself the first.
+    """Find for each mention the first one that refers to the same things; None where it is itself the first.
 
-    A definite mention repeats an earlier one of the same number if it says nothing that this did not say, and no other
-    earlier one does for it as well.
+    A definite mention repeats an earlier one of the same number if all its content words are in that one, and in no
+    other earlier one: "the cat" repeats "a black cat", but after "a black cat and a white cat" it repeats neither.
 
     Args:
         mentions: in order; None for phrases that name nothing.
@@ -48,9 +48,10 @@ def find_repeats(mentions: Sequence[Mention | None], contents: Sequence[frozense
 
 
 def _may_repeat(mention: Mention, earlier: Mention | None) -> bool:
-    """Tell whether determiners and numbers allow it: "the two", "the" after "two", "the two" after a plural."""
+    """Return whether determiners and numbers allow a repetition."""
     if earlier is None or not mention.definite or mention.other or earlier.demand == 0:
-        return False
+        return False  # "a cat", "the other cat", "the cars" after "no cars"
     if mention.demand == earlier.demand:
-        return True
+        return True  # "the cat" after "a cat", "the two cats" after "two cats"
+    # "the cats" after "two cats" and "the two cats" after "cats", but not "the cat" after "cats"
     return None in (mention.demand, earlier.demand) and 1 not in (mention.demand, earlier.demand)

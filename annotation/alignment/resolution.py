@@ -1,15 +1,16 @@
-"""Which objects the mentions of one description name, from what they say and what fits them.
+"""Which objects the mentions of one description name, from their words and from what fits them.
 
-Owns the decisions by number; where the fit comes from, the lexicon or a detector, is the caller's matter. In short:
+Owns the decisions by number; whether the fit comes from a lexicon or a detector is up to the caller. In short:
 
-- a plural without a number ("cats", "a group of people") names all, crowd regions too; beside a singular or a number of
-  the same things ("a man", "people") it names the others, and is ambiguous where these are not certain;
-- a number names exactly so many: with more that fit it is ambiguous, with fewer it names those there are; of crowd
-  regions alone, more than it says are ambiguous, too;
-- a singular names the only one that fits, and is ambiguous where several do;
-- two mentions that must be different things ("a man and a woman") are both ambiguous, also where one is there;
-- "another", "other" and hypernyms leave out what the other mentions already name;
-- where nothing fits, things that are often taken for what is named, if they are exactly as many.
+- a plural without a number ("cats", "a group of people") names all that fit, crowd regions too; if there is also a
+  singular or a number of the same things ("a man", "people"), it names the others, and is ambiguous if it is not
+  certain which these are;
+- a number names exactly that many ("two dogs"): if more fit it is ambiguous, if fewer fit it names those; if only crowd
+  regions fit, more regions than the number are ambiguous too;
+- a singular ("a dog") names the only one that fits, and is ambiguous if several do;
+- two mentions that must be different things ("a man and a woman") are both ambiguous, even if only one is there;
+- "another", "other" and hypernyms ("an animal") leave out what other mentions already name;
+- if nothing fits, objects of a category that is often confused with it are named if there are exactly as many.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from datasetkit.annotation.alignment.reasons import AlignmentReason
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One object that a mention may name; a crowd covers several things that were not told apart."""
+    """One object that a mention may name; a crowd covers several things that were not annotated one by one."""
 
     id: int
     is_crowd: bool
@@ -37,9 +38,9 @@ class Evidence:
     """How well each of M mentions fits each of N instances.
 
     Args:
-        fit: shape (M, N), range [0, 1]; 0 where it does not fit. Mentions are weighed against each other by it.
-        near: shape (M, N), whether the instance is often taken for what the mention says.
-        weight: shape (M, N), positive where it fits: of the instance among the candidates of an ambiguous mention.
+        fit: shape (M, N), range [0, 1]; 0 where it does not fit. Mentions are compared with each other by it.
+        near: shape (M, N), dtype bool, whether the instance's category is often confused with what the mention names.
+        weight: shape (M, N), positive where it fits: the instance's weight if the mention is ambiguous.
 
     """
 
@@ -54,8 +55,8 @@ class Resolution:
 
     Args:
         object_ids: the instances that it names.
-        candidates: for an ambiguous mention, the instances that it may name with their scores, best first; None where
-            nothing tells how likely each is.
+        candidates: for an ambiguous mention, the instances that it may name with their scores, best first; the scores
+            are None where nothing shows how likely each is.
         score: confidence in [0, 1]; None where nothing was found.
         reason: why it is not a plain match, or None.
 
@@ -68,7 +69,7 @@ class Resolution:
 
 
 def resolve(mentions: Sequence[Mention], instances: Sequence[Instance], evidence: Evidence) -> list[Resolution]:
-    """Resolve the mentions of one description together; results stand in the order of the mentions."""
+    """Resolve the mentions of one description together; results are in the order of the mentions."""
     scene = _Scene(mentions, instances, evidence)
     results: list[Resolution] = []
     taken: list[dict[int, float]] = []
@@ -81,7 +82,7 @@ def resolve(mentions: Sequence[Mention], instances: Sequence[Instance], evidence
 
 
 class _Scene:
-    """The mentions of one description with the places of the instances that fit each.
+    """The mentions of one description with the indices of the instances that fit each.
 
     ``pools`` holds all that fit, ``claims`` those that a numbered mention names for certain, ``free`` what other
     mentions leave of the pools.
@@ -96,27 +97,27 @@ class _Scene:
         self._free = [self._without_claimed(index) for index in range(len(mentions))]
 
     def resolution(self, index: int) -> Resolution:
-        """Say what one mention names; an ambiguous one has weights in place of scores."""
+        """Return what one mention names; the candidates of an ambiguous one have weights instead of scores."""
         mention = self._mentions[index]
         if mention.demand == 0:
-            return Resolution(reason=AlignmentReason.NEGATED)
+            return Resolution(reason=AlignmentReason.NEGATED)  # "no cars"
         if not self._pools[index]:
-            return self._resolve_near(index)
+            return self._resolve_near(index)  # "a bus", with no bus but maybe a truck
         if not self._free[index]:
-            return Resolution(reason=AlignmentReason.NO_INSTANCE)
+            return Resolution(reason=AlignmentReason.NO_INSTANCE)  # "a dog and another dog", with one dog
         if mention.demand is None:
-            return self._resolve_all(index)
-        if self._is_contested(index):
+            return self._resolve_all(index)  # "dogs"
+        if self._is_contested(index):  # "a man and a woman", with one person
             return self._ambiguous(index, self._free[index], AlignmentReason.CONTESTED)
-        return self._resolve_number(index, mention.demand)
+        return self._resolve_number(index, mention.demand)  # "two dogs"
 
     def _certain(self, index: int) -> frozenset[int]:
-        """Give what a numbered mention names for certain, as far as itself is concerned."""
+        """Return what a numbered mention names for certain if it is considered on its own."""
         demand, singles = self._mentions[index].demand, self._singles(self._pools[index])
         return frozenset(singles if demand is not None and len(singles) <= demand else ())
 
     def _without_claimed(self, index: int) -> list[int]:
-        """Leave out what mentions by other names claim, where this one names something else."""
+        """Leave out what mentions with other names claim, where this one names something else."""
         mention, fit = self._mentions[index], self._evidence.fit
         is_new_hypernym = mention.general and not mention.definite and mention.demand is not None
         if not (mention.other or is_new_hypernym):
@@ -125,14 +126,14 @@ class _Scene:
         for place, rival in enumerate(self._mentions):
             if place == index or rival.other:
                 continue
-            if mention.other:
+            if mention.other:  # "a cat and another animal"
                 claimed |= set(self._pools[place]) if rival.demand is None else self._claims[place]
-            elif is_new_hypernym and rival.name != mention.name:
+            elif is_new_hypernym and rival.name != mention.name:  # "a cat and an animal"
                 claimed |= {item for item in self._claims[place] if fit[place, item] > fit[index, item]}
         return [item for item in self._pools[index] if item not in claimed]
 
     def _resolve_near(self, index: int) -> Resolution:
-        """Take things often taken for what the mention says, if they are as many as it says and nobody's."""
+        """Name things often confused with what the mention names, if their number is right and no mention fits them."""
         nobodys = self._evidence.near[index] & ~(self._evidence.fit > 0.0).any(axis=0)
         places = np.flatnonzero(nobodys).tolist()
         if len(places) == (self._mentions[index].demand or 1):
@@ -140,19 +141,20 @@ class _Scene:
         return Resolution(reason=AlignmentReason.NO_INSTANCE)
 
     def _resolve_all(self, index: int) -> Resolution:
-        """Name all; beside "a man", "people" are the others, and which these are may be open."""
+        """Name all that fit; next to "a man", "people" are the others, and which these are may be open."""
         mention, free = self._mentions[index], self._free[index]
         named: set[int] = set()
         for place in self._rivals(index):
             if not self._claims[place]:
+                # "a man and people", with three persons: which one is the man is not certain
                 return self._ambiguous(index, free, AlignmentReason.TOO_MANY_FIT)
             named |= self._claims[place]
-        sums_up = mention.definite and mention.general
+        sums_up = mention.definite and mention.general  # "a cat and a dog ... the animals"
         rest = [item for item in free if sums_up or item not in named]
         return Resolution(self._ids(rest or free), score=1.0)
 
     def _is_contested(self, index: int) -> bool:
-        """Tell whether this mention and others that name different things ask for more than there are."""
+        """Return whether this mention and others that name different things demand more than there are."""
         mentions, free = self._mentions, self._free[index]
         own = asked = mentions[index].demand or 0
         for place in self._rivals(index):
@@ -162,7 +164,7 @@ class _Scene:
         return asked > own and asked > len(free) == len(self._singles(free))
 
     def _rivals(self, index: int) -> list[int]:
-        """Give the places of the other mentions with a number that may name some of the same things."""
+        """Return the indices of the other mentions with a number that may name some of the same things."""
         own = set(self._free[index])
         return [
             place
@@ -171,17 +173,18 @@ class _Scene:
         ]
 
     def _resolve_number(self, index: int, demand: int) -> Resolution:
-        """Name exactly so many: a crowd region counts only where single things do not suffice."""
+        """Name exactly so many; a crowd region counts only where single things do not suffice."""
         pool = self._free[index]
         singles = self._singles(pool)
         if len(singles) > demand:
-            return self._ambiguous(index, singles, AlignmentReason.TOO_MANY_FIT)
+            return self._ambiguous(index, singles, AlignmentReason.TOO_MANY_FIT)  # "a dog", with two dogs
         if len(singles) == demand:
-            return Resolution(self._ids(singles), score=1.0)
+            return Resolution(self._ids(singles), score=1.0)  # "two dogs", with two dogs
         if not singles and len(pool) > demand:
-            return self._ambiguous(index, pool, AlignmentReason.TOO_MANY_FIT)  # "a dog" of two crowds of dogs
-        if len(singles) < len(pool):
+            return self._ambiguous(index, pool, AlignmentReason.TOO_MANY_FIT)  # "a dog", with two crowds of dogs
+        if len(singles) < len(pool):  # "a dog", with a crowd of dogs
             return Resolution(self._ids(pool), score=0.5, reason=AlignmentReason.CROWD_ONLY)
+        # "three dogs", with two dogs
         return Resolution(self._ids(pool), score=len(singles) / demand, reason=AlignmentReason.FEWER_THAN_SAID)
 
     def _ambiguous(self, index: int, places: Sequence[int], reason: AlignmentReason) -> Resolution:
@@ -198,7 +201,7 @@ class _Scene:
 def _weighed(
     index: int, mentions: Sequence[Mention], earlier: Sequence[Mapping[int, float]], result: Resolution
 ) -> Resolution:
-    """Turn weights into scores that add up to 1; what an earlier, different mention likely took counts less."""
+    """Turn weights into scores that add up to 1; what an earlier, different mention probably names counts less."""
     weights = {object_id: weight or 0.0 for object_id, weight in result.candidates}
     for place, taken in enumerate(earlier):
         if not mentions[index].is_distinct_from(mentions[place]):

@@ -19,14 +19,14 @@ from datasetkit.runtime.loading import checkpoint_identity, load_model, load_pro
 class ImageTextToTextCaptioner:
     """Describes images with a multimodal chat model.
 
-    With temperature 0 images are described as one batch. Above 0 tokens are drawn from the softmax of the logits
-    divided by it; whatever else the checkpoint's own generation config says of draws holds. Images are then described
-    one by one, each with torch's generator seeded from ``seed`` and from its own pixels: in a batch all images would
-    draw from one stream, and a description would depend on the other images of its batch. The generator is put
-    back afterwards.
+    With temperature 0, images are described as one batch. Above 0, tokens are sampled from the softmax of the logits
+    divided by it; other sampling options come from the checkpoint's generation config. Images are then described one by
+    one, each with torch's generator seeded from ``seed`` and from its pixels: in a batch all images would sample from
+    one stream, and a description would depend on which other images were in the batch. The generator is restored
+    afterwards.
 
     Raises:
-        ModelError: it cannot be loaded, is of another kind, or has no chat template.
+        ModelError: the model cannot be loaded, is of another kind, or has no chat template.
 
     """
 
@@ -34,16 +34,16 @@ class ImageTextToTextCaptioner:
         model, revision, temperature = options.model, options.revision, options.temperature
         self._processor = load_processor(AutoProcessor, model, revision)
         if not getattr(self._processor, "chat_template", None):
-            raise ModelError(f"{model} has no chat template; give an image-text-to-text model that was tuned for chat")
+            raise ModelError(f"{model} has no chat template; use an image-text-to-text model that was tuned for chat")
         self._tokenizer = self._processor.tokenizer
         self._model = load_model(AutoModelForImageTextToText, model, revision, device=device, dtype=dtype)
         self.identities = (checkpoint_identity("captioner", model, revision),)
         self._end_ids = _end_ids(self._model, self._tokenizer)
         if not self._end_ids:
-            raise ModelError(f"{model} names no token that ends an answer; set eos_token_id in generation_config.json")
+            raise ModelError(f"{model} has no token that ends an answer; set eos_token_id in generation_config.json")
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.convert_ids_to_tokens(self._end_ids[0])
-        # New tokens follow the last one: what fills up short prompts has to stand before them.
+        # New tokens follow the last one, so padding of short prompts has to come before them.
         self._tokenizer.padding_side = "left"
         self._prompt = options.prompt
         self._max_side_px = options.max_side_px
@@ -69,7 +69,7 @@ class ImageTextToTextCaptioner:
         for image in images:
             with torch.random.fork_rng(cuda):
                 digest = hashlib.sha256(f"{self._seed} {image.size}".encode() + image.tobytes()).digest()
-                torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)  # an image's own, range [0, 2**63)
+                torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)  # depends on the image only, range [0, 2**63)
                 captions += self._describe([image])
         return captions
 
@@ -119,7 +119,7 @@ def _limit_side(image_processor: Any, max_side_px: int) -> None:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> list[int]:
-    """Return the ids of tokens that end an answer: those of the generation config, and the tokenizer's own."""
+    """Return the ids of the tokens that end an answer: those of the generation config, and the tokenizer's."""
     given = model.generation_config.eos_token_id
     ids = [given] if isinstance(given, int) else list(given or ())
     own = tokenizer.eos_token_id

@@ -1,4 +1,4 @@
-"""Boxes in an image's frame. Owns which of a model's boxes are given, and in which order."""
+"""Boxes in an image's frame. Owns which of a model's boxes are returned, and in which order."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def sift_boxes(
     score_min: float,
     notices: Sequence[NoticeKind] = (),
 ) -> Detections:
-    """Clip boxes to the image; leave out what is then empty, or scores below the least for every phrase.
+    """Clip boxes to the image; leave out those that are then empty or score below the minimum for every phrase.
 
     Args:
         boxes_xyxy: left, top, right, bottom; shape (N, 4), px.
         scores: shape (N, P), range [0, 1].
         size_wh: width and height of the image, px.
-        score_min: least score of a box's best phrase.
+        score_min: minimum score of a box's best phrase.
         notices: what happened to the query.
 
     Returns:
-        What is left, the best box first; equals stay in order.
+        The remaining boxes, the best first; equal ones keep their order.
 
     """
     clipped = np.clip(boxes_xyxy, 0, (*size_wh, *size_wh))

@@ -1,6 +1,6 @@
 """GroundingDINO and MM-GroundingDINO checkpoints through transformers.
 
-Owns how images and prompts become the models' input, and which of them go through together.
+Owns how images and prompts become the models' input, and which of them are batched together.
 
 Sources: Liu et al., Grounding DINO, arXiv:2303.05499; Zhao et al., MM-Grounding-DINO, arXiv:2401.02361.
 """
@@ -27,14 +27,14 @@ _MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")
 
 
 class GroundingDinoDetector:
-    """Asks for all phrases of a query in one prompt; a longer prompt than the model takes is split and merged.
+    """Detects all phrases of a query with one prompt; a prompt that is too long for the model is split and merged.
 
     The merged boxes are those of the parts, one part after the other, with score 0 for phrases of other parts. Images
-    that are of one size once they are prepared go through the model together. Padding would let others in as well, but
-    changes what the model says of an image with the company that it is in.
+    that have one size after preprocessing go through the model together. Padding would allow more, but then the model's
+    output for an image would depend on the other images of the batch.
 
     Raises:
-        ModelError: the model cannot be loaded, or is of another architecture.
+        ModelError: the model cannot be loaded, or has another architecture.
 
     """
 
@@ -52,7 +52,7 @@ class GroundingDinoDetector:
         self.identities = (checkpoint_identity("detector", model, revision),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each image's own query; see :class:`datasetkit.core.protocols.Detector`."""
+        """Detect each image's query; see :class:`datasetkit.core.protocols.Detector`."""
         offsets_of = partial(text_offsets, self._tokenizer)
         return detect_in_turns(images, queries, self._ask, offsets_of, self._token_limit, self._options.score_min)
 
@@ -70,7 +70,7 @@ class GroundingDinoDetector:
 
     @torch.inference_mode()
     def _answers(self, pixels: torch.Tensor, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        """Ask the model about images that are of one size once they are prepared, shape (B, 3, H, W)."""
+        """Run the model on images that have one size after preprocessing, shape (B, 3, H, W)."""
         device, dtype = self._model.device, self._model.dtype
         text, offsets = encode_prompts(self._tokenizer, [close_prompt(query.text) for query in queries])
         output = self._model(

@@ -1,9 +1,9 @@
-"""The text encoder of the original groundingdino-py. Owns what keeps the package running with today's transformers.
+"""The text encoder of the original groundingdino-py. Owns what keeps the package working with current transformers.
 
-The package is of 2023. Its ``BertModelWarper`` takes a BERT model apart and calls methods of transformers 4 that are
-gone (``get_head_mask``, ``get_extended_attention_mask``), and it fetches encoder and tokenizer by a name in the
-configuration. Here a :class:`TextEncoder` and a :class:`PromptTokenizer` are put in their places while the model is
-built; the package's own files stay as they are, and its modules are as before once the model stands.
+The package dates from 2023. Its ``BertModelWarper`` takes a BERT model apart and calls methods of transformers 4 that
+are gone (``get_head_mask``, ``get_extended_attention_mask``), and it fetches encoder and tokenizer by a name in the
+configuration. Here a :class:`TextEncoder` and a :class:`PromptTokenizer` replace them while the model is built; the
+package's files stay as they are, and its modules are restored afterwards.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SUPPORTED_MAJOR = 5
 
 
 class TextEncoder(BertModel):
-    """BERT that takes the attention mask of Grounding DINO: which token sees which.
+    """BERT that accepts the attention mask of Grounding DINO, which says which token sees which.
 
-    Supports transformers 5.0 up to, not including, 6.0: there ``BertModel`` takes a mask of four axes as it is. Its
-    parameters carry the names that the package's checkpoints give them.
+    Supports transformers from 5.0 up to, not including, 6.0: there ``BertModel`` accepts a mask with four axes. Its
+    parameters have the names that the package's checkpoints use.
     """
 
     def forward(
@@ -41,7 +41,7 @@ class TextEncoder(BertModel):
         Args:
             input_ids: shape (batch, token), int64.
             attention_mask: shape (batch, token, token), bool: whether the token of axis 1 sees that of axis 2; or of
-                shape (batch, token): which tokens are no padding.
+                shape (batch, token): which tokens are not padding.
             token_type_ids: shape (batch, token), int64.
             position_ids: shape (batch, token), int64.
 
@@ -50,7 +50,7 @@ class TextEncoder(BertModel):
 
         """
         if attention_mask.dim() == 3:
-            # Added to the logits of attention: the one form that each of its implementations takes.
+            # Added to the attention logits: the only form that all of its implementations accept.
             added = torch.zeros_like(attention_mask, dtype=self.dtype)
             attention_mask = added.masked_fill(~attention_mask, torch.finfo(self.dtype).min)[:, None]
         return super().forward(
@@ -62,13 +62,13 @@ class TextEncoder(BertModel):
 
 
 class PromptTokenizer:
-    """A tokenizer that tells offsets, as the package calls it; it reads any text as text."""
+    """A tokenizer that returns offsets, with the interface that the package calls; it reads any text as text."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def __call__(self, captions: Sequence[str], padding: str, return_tensors: str) -> BatchEncoding:
-        """Encode captions; the package asks for tensors, padded to the longest, and gets no other."""
+        """Encode captions; the package requests tensors, padded to the longest, and nothing else is supported."""
         if (padding, return_tensors) != ("longest", "pt"):
             raise ValueError(
                 f"padding {padding!r}, tensors {return_tensors!r}; groundingdino-py 0.4.0 asks for longest, pt"
@@ -82,7 +82,7 @@ class PromptTokenizer:
 
 
 def check_transformers(version: str) -> None:
-    """Check that a version of transformers is one that :class:`TextEncoder` was written for.
+    """Check that a version of transformers is supported by :class:`TextEncoder`.
 
     Raises:
         ModelError: it is not.
@@ -90,14 +90,14 @@ def check_transformers(version: str) -> None:
     """
     if int(version.partition(".")[0]) != SUPPORTED_MAJOR:
         raise ModelError(
-            f"the detector groundingdino-py works with transformers from 5.0, below 6.0; here is {version}; "
-            f"install such a one or use the detector grounding-dino"
+            f"the detector groundingdino-py works with transformers from 5.0, below 6.0; {version} is installed; "
+            f"install a supported version or use the detector grounding-dino"
         )
 
 
 @contextmanager
 def in_place_of_package_bert(package: Any, encoder: TextEncoder, tokenizer: PromptTokenizer) -> Iterator[None]:
-    """Hand ``groundingdino.models.GroundingDINO.groundingdino`` this encoder and tokenizer; undo it at the end."""
+    """Replace encoder and tokenizer of ``groundingdino.models.GroundingDINO.groundingdino`` inside a with block."""
     fetchers, warper = package.get_tokenlizer, package.BertModelWarper
     package.get_tokenlizer = SimpleNamespace(
         get_tokenlizer=lambda _: tokenizer, get_pretrained_language_model=lambda _: encoder

@@ -1,6 +1,6 @@
 """The original groundingdino-py package as a detector.
 
-Owns how images and queries become the package's input, and which images it may be given at once.
+Owns how images and queries become the package's input, and which images may be batched together.
 
 Source: Liu et al., Grounding DINO, arXiv:2303.05499.
 """
@@ -37,16 +37,16 @@ _TOKEN_MAX = 256
 class GroundingDinoPyDetector:
     """Runs the package unmodified, with transformers from 5.0 up to, not including, 6.0 (tested with 5.23).
 
-    Images and captions are prepared as the package does it: short side 800 px, long side at most 1333 px, lower case,
-    a full stop at the end. Only images of one size with the same prompt go through the model together. Padding would
-    change what it says of an image; and given several prompts at once, the package lends each the attention mask of
-    another (``TransformerEncoderLayer`` repeats the masks head by head where ``MultiheadAttention`` counts image by
-    image). Its attention is plain torch, on CUDA too; half precisions run under autocast, since parts of it are
+    Images and captions are prepared as in the package: short side 800 px, long side at most 1333 px, lower case, a full
+    stop at the end. Only images of one size with the same prompt go through the model together. Padding would change
+    its output for an image; and with several prompts at once, the package gives each prompt the attention mask of
+    another (``TransformerEncoderLayer`` repeats the masks per head where ``MultiheadAttention`` expects them per
+    image). Its attention is plain torch, also on CUDA; half precision runs under autocast, since parts of it are
     written for float32.
 
     Raises:
         MissingPackageError: the package does not work here.
-        ModelError: transformers is another than these, or one of the parts is missing or does not fit.
+        ModelError: the version of transformers is not supported, or one of the parts is missing or does not fit.
 
     """
 
@@ -67,7 +67,7 @@ class GroundingDinoPyDetector:
         )
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each image's own query; see :class:`datasetkit.core.protocols.Detector`."""
+        """Detect each image's query; see :class:`datasetkit.core.protocols.Detector`."""
         offsets_of = partial(text_offsets, self._tokenizer)
         lowered = [lower_case(query) for query in queries]
         return detect_in_turns(images, lowered, self._ask, offsets_of, self._token_limit, self._options.score_min)
@@ -85,7 +85,7 @@ class GroundingDinoPyDetector:
 
     @torch.inference_mode()
     def _answers(self, pixels: torch.Tensor, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        """Ask the model about images of one text that are of one size once prepared, shape (B, 3, H, W)."""
+        """Run the model on images with one text and one size after preprocessing, shape (B, 3, H, W)."""
         prompt = close_prompt(queries[0].text)
         text, offsets = encode_prompts(self._tokenizer, [prompt])
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
@@ -99,7 +99,7 @@ class GroundingDinoPyDetector:
 
 
 def lower_case(query: Query) -> Query:
-    """Put a query in lower case, with its spans where the phrases then are: "İ" becomes two characters."""
+    """Return a query in lower case, with its spans moved where characters become longer: "İ" becomes two characters."""
 
     def moved(place: int) -> int:
         return len(query.text[:place].lower())

@@ -22,10 +22,10 @@ from datasetkit.runtime.loading import checkpoint_identity, load_config, load_mo
 
 
 class Owlv2Detector:
-    """Asks for each phrase by itself; the words round the phrases are not read.
+    """Detects each phrase on its own; the words around the phrases are not read.
 
     Raises:
-        ModelError: the model cannot be loaded, or is of another architecture.
+        ModelError: the model cannot be loaded, or has another architecture.
 
     """
 
@@ -41,7 +41,7 @@ class Owlv2Detector:
         self.identities = (checkpoint_identity("detector", model, revision),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each image's own query; see :class:`datasetkit.core.protocols.Detector`."""
+        """Detect each image's query; see :class:`datasetkit.core.protocols.Detector`."""
         asked = [index for index, query in enumerate(queries) if query.spans]
         results: list[Detections | UnusableError] = [Detections(np.zeros((0, 4)), np.zeros((0, 0))) for _ in images]
         if asked:
@@ -56,7 +56,7 @@ class Owlv2Detector:
     ) -> list[Detections | UnusableError]:
         device, dtype = self._model.device, self._model.dtype
         widest = max(map(len, phrases))
-        # The model wants as many texts for every image; what it says of those that fill up is not read.
+        # The model needs the same number of texts for every image; its output for padding texts is not read.
         texts = [text for own in phrases for text in (*own, *[""] * (widest - len(own)))]
         encoded, offsets = encode_prompts(self._tokenizer, texts, self._token_max)
         prepared = self._image_processor(images=list(images), return_tensors="pt")
@@ -67,7 +67,7 @@ class Owlv2Detector:
         )
         logits, boxes = output.logits.float().cpu(), output.pred_boxes.cpu().double().numpy()
         probabilities = logits.sigmoid().double().numpy()
-        # A phrase of which the tokenizer leaves nothing would be looked for as an empty text.
+        # A phrase of which the tokenizer keeps nothing would be detected as an empty text.
         is_read = np.array([any(start < end for start, end in row) for row in offsets]).reshape(-1, widest)
         found: list[Detections | UnusableError] = []
         for row, (image, own) in enumerate(zip(images, phrases, strict=True)):
@@ -75,7 +75,7 @@ class Owlv2Detector:
                 found.append(UnusableError(DropReason.NOT_FINITE, "the detector's logits or boxes are not finite"))
                 continue
             scores = np.where(is_read[row], probabilities[row], 0.0)[:, : len(own)]
-            # Images are padded to squares on the right and below; boxes are in shares of the square.
+            # Images are padded to squares on the right and at the bottom; boxes are in shares of the square.
             corners = corners_of(boxes[row], (max(image.size), max(image.size)))
             found.append(sift_boxes(corners, scores, image.size, self._score_min, self._notices(own)))
         return found

@@ -1,6 +1,6 @@
-"""What the detectors share that take all phrases in one prompt.
+"""What the detectors share that process all phrases in one prompt.
 
-Owns the turns in which a long query is asked, the merging of their answers, and how logits of tokens become an answer.
+Owns how a long query is split over several calls, the merging of their answers, and how token logits become an answer.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def detect_in_turns(
     token_limit: int,
     score_min: float,
 ) -> list[Detections | UnusableError]:
-    """Look for each image's (mode RGB, upright) own query, once for each part of the longest.
+    """Detect each image's query (image: mode RGB, upright), in as many calls as the longest query has parts.
 
-    The merged boxes are those of the parts, one part after the other, with score 0 for phrases of other parts. An
-    image whose answer is not finite is asked again alone: Grounding DINO subtracts the largest logit of a whole batch
-    from all of them, so that one image's NaN becomes everybody's.
+    The merged boxes are those of the parts, one part after the other, with score 0 for phrases of other parts. An image
+    whose answer is not finite is run again by itself: Grounding DINO subtracts the largest logit of a whole batch from
+    all of them, so that one image's NaN spreads to all others.
 
-    Queries are split by ``offsets_of`` and ``token_limit`` as in :func:`split_query`; ``ask`` is given the parts. Boxes
-    with no phrase of at least ``score_min`` are not given.
+    Queries are split by ``offsets_of`` and ``token_limit`` as in :func:`split_query`; ``ask`` is called with the parts.
+    Boxes with no phrase of at least ``score_min`` are left out.
     """
     splits = [split_query(query, offsets_of, token_limit) for query in queries]
     answers: list[list[Answer]] = [[] for _ in images]
@@ -56,7 +56,7 @@ def detect_in_turns(
 
 
 def ask_alike(keys: Sequence[Hashable], ask: Callable[[list[int]], Sequence[Answer]]) -> list[Answer]:
-    """Ask together for what has equal keys; ``ask`` is given places in ``keys``. Answers stand in their order."""
+    """Call ``ask`` once per distinct key, with the indices that have it; return answers in the order of ``keys``."""
     answers: dict[int, Answer] = {}
     for key in dict.fromkeys(keys):
         rows = [row for row, own in enumerate(keys) if own == key]
@@ -73,19 +73,19 @@ def read_answer(
     query: Query,
     reduction: Reduction,
 ) -> Answer:
-    """Read what a model said of one image.
+    """Convert a model's output for one image into an answer.
 
     Args:
-        logits: of each box for each token, shape (Q, T); more columns are left out.
+        logits: of each box for each token, shape (Q, T); further columns are left out.
         boxes_cxcywh: centre x and y, width and height; shape (Q, 4), shares of the image.
-        offsets: of each of the T tokens, the [start, end) of its characters.
-        words: which tokens are no padding, shape (T,).
+        offsets: [start, end) of the characters of each of the T tokens.
+        words: which tokens are not padding, shape (T,).
         image: the image.
-        query: what was asked.
-        reduction: how a phrase's score follows from those of its tokens.
+        query: the query.
+        reduction: how a phrase's score is computed from those of its tokens.
 
     """
-    # Models pad logits with -inf: behind each prompt's tokens, and up to the longest prompt that they take.
+    # Models pad logits with -inf: after each prompt's tokens, and up to the longest prompt that they accept.
     logits = logits[:, : len(words)].float().cpu()
     boxes = boxes_cxcywh.cpu().double()
     if not (torch.isfinite(logits[:, words.bool().cpu()]).all() and torch.isfinite(boxes).all()):

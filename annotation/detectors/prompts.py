@@ -1,6 +1,6 @@
-"""Prompts that a model can take at once. Owns the splitting of longer ones at the borders of phrases.
+"""Prompts that fit into a model. Owns how longer ones are split between phrases.
 
-A prompt that fits is never split: the model fuses the whole prompt with the image, so split scores differ.
+A prompt that fits is never split: the model fuses the whole prompt with the image, so scores of parts differ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TextOffsets = Callable[[str], Sequence[tuple[int, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a model is asked at once, closed by a full stop, and the place of each phrase in the whole query."""
+    """The text of one call, closed by a full stop, and the index of each of its phrases in the whole query."""
 
     query: Query
     phrases: tuple[int, ...]
@@ -24,7 +24,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A query in parts that a model can take, in order; a phrase of which nothing can be taken is in none."""
+    """A query in parts that fit the model, in order; a phrase of which no token fits is in none of them."""
 
     parts: tuple[Part, ...]
     notices: tuple[NoticeKind, ...] = ()
@@ -36,15 +36,15 @@ def close_prompt(text: str) -> str:
 
 
 def split_query(query: Query, offsets_of: TextOffsets, token_limit: int) -> Parts:
-    """Split a query where it does not fit, at the borders of its phrases.
+    """Split a query that does not fit, between its phrases.
 
-    Each part takes as many phrases as fit, with the text that follows each up to the next. A phrase that fits only
-    without the text round it is asked for alone; one that does not fit alone loses its last tokens.
+    Each part has as many phrases as fit, with the text that follows each up to the next. A phrase that fits only
+    without the text around it becomes a part by itself; one that does not fit even so loses its last tokens.
 
     Args:
         query: may have no phrase.
-        offsets_of: gives the [start, end) of every token of a text, special tokens left out.
-        token_limit: how many of these a prompt may have.
+        offsets_of: returns the [start, end) of every token of a text, without special tokens.
+        token_limit: maximum number of these tokens in a prompt.
 
     """
 
@@ -77,7 +77,7 @@ def split_query(query: Query, offsets_of: TextOffsets, token_limit: int) -> Part
 
 
 def _section(query: Query, first: int, last: int) -> Part:
-    """Phrases from ``first`` up to ``last``, with the text before the first of all and after each."""
+    """Return the phrases from ``first`` up to ``last``, with the text before the very first one and after each."""
     begin = query.spans[first][0] if first else 0
     end = query.spans[last][0] if last < len(query.spans) else len(query.text)
     spans = tuple((start - begin, stop - begin) for start, stop in query.spans[first:last])
@@ -89,7 +89,7 @@ def _alone(phrase: str, index: int) -> Part:
 
 
 def _cut(phrase: str, index: int, offsets_of: TextOffsets, token_limit: int) -> list[Part]:
-    """Give the longest beginning of a phrase that fits and ends with a token; none where not even one token does."""
+    """Return the longest beginning of a phrase that fits and ends with a token; nothing if not even one token fits."""
     ends = [end for start, end in offsets_of(phrase)[:token_limit] if start < end]
     for end in sorted(set(ends), reverse=True):
         part = _alone(phrase[:end], index)

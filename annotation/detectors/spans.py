@@ -1,4 +1,4 @@
-"""Scores of phrases from scores of tokens. Owns which tokens are a phrase's, by characters and never by decoding."""
+"""Scores of phrases from scores of tokens. Owns which tokens belong to a phrase, by characters, never by decoding."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Span = tuple[int, int]
 
 
 def span_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> BoolArray:
-    """Tell which tokens share a character with which span.
+    """Return which tokens share a character with which span.
 
     Args:
-        offsets: of each token, the [start, end) of its characters; special and padding tokens have none (start = end).
+        offsets: [start, end) of the characters of each token; start = end for special and padding tokens.
         spans: [start, end) of each phrase in the same text, code points.
 
     Returns:
@@ -36,11 +36,11 @@ def span_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> BoolArray:
 def span_scores(token_scores: NDArray[np.floating], tokens: BoolArray, reduction: Reduction) -> FloatArray:
     """Reduce scores of tokens to scores of phrases; a phrase without tokens scores 0.
 
-    Each phrase is reduced by itself, so that its score is the same to the last bit whatever other phrases there are.
+    Each phrase is reduced separately, so that its score is bit-identical whatever other phrases there are.
 
     Args:
         token_scores: of each box for each token, shape (Q, T), range [0, 1].
-        tokens: which tokens are which phrase's, shape (P, T), dtype bool.
+        tokens: which tokens belong to which phrase, shape (P, T), dtype bool.
         reduction: ``mean`` or ``max`` over a phrase's tokens.
 
     Returns:

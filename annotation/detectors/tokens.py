@@ -1,4 +1,4 @@
-"""Texts to tokens that still know their characters. Owns how tokenizers are asked, so that offsets hold."""
+"""Tokens with the offsets of their characters. Owns how tokenizers are called so that the offsets are right."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_tokenizer(tokenizer: Any, model: str) -> None:
-    """Check that a tokenizer can tell the characters of its tokens.
+    """Check that a tokenizer returns the character offsets of its tokens.
 
     Raises:
-        ModelError: it cannot.
+        ModelError: it does not.
 
     """
     if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(f"the tokenizer of {model} tells no offsets; give a checkpoint with a tokenizer.json")
+        raise ModelError(f"the tokenizer of {model} returns no offsets; use a checkpoint with a tokenizer.json")
 
 
 def text_offsets(tokenizer: Any, text: str) -> list[tuple[int, int]]:
-    """Give the [start, end) of every token of a text, code points, special tokens left out."""
+    """Return the [start, end) of every token of a text, code points, without special tokens."""
     encoded = tokenizer(
         [readable(text)],
         add_special_tokens=False,
@@ -46,7 +46,7 @@ def encode_prompts(
     Args:
         tokenizer: one that passed :func:`check_tokenizer`.
         texts: any Unicode.
-        token_max: longer texts lose their last tokens, special ones kept; None leaves all.
+        token_max: longer texts lose their last tokens, but not the special ones; None for no limit.
 
     Returns:
         Tensors of shape (B, T) by name, dtype int64, and for each text the offsets of its T tokens; those of special
@@ -70,5 +70,5 @@ def encode_prompts(
 
 
 def readable(text: str) -> str:
-    """Put U+FFFD for lone surrogates, which no tokenizer can read; the text's length stays."""
+    """Replace lone surrogates, which no tokenizer can read, by U+FFFD; the text keeps its length."""
     return _SURROGATE.sub("\ufffd", text)

@@ -15,14 +15,14 @@ from datasetkit.runtime.timers import Stages
 
 
 class BoxesThenMasks:
-    """Finds phrases as boxes, and cuts out what is in them.
+    """Detects phrases as boxes, and segments what is in them.
 
     Args:
         detector: finds boxes.
-        segmenter: gives their masks.
-        detector_batch: images that the detector is given at once; halved where memory runs out.
-        segmenter_batch: the same for the segmenter.
-        stages: clocks; ``detect`` and ``segment`` are counted in images.
+        segmenter: returns their masks.
+        detector_batch: images per call of the detector; halved where memory runs out.
+        segmenter_batch: images per call of the segmenter; halved likewise.
+        stages: timers; ``detect`` and ``segment`` are counted in images.
 
     """
 
@@ -40,9 +40,9 @@ class BoxesThenMasks:
         self.identities = (*detector.identities, *segmenter.identities)
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each image's own query; see :class:`datasetkit.core.protocols.Grounder`."""
+        """Ground each image's query; see :class:`datasetkit.core.protocols.Grounder`."""
         asked = list(zip(images, queries, strict=True))
-        # Detectors take images of one size together, so these are brought next to each other.
+        # Detectors batch images of one size, so these are placed next to each other.
         order = sorted(range(len(images)), key=lambda index: images[index].size)
         with self._stages.timed("detect", len(images)):
             answers = self._detecting.run([asked[index] for index in order])
@@ -63,7 +63,7 @@ def _grounding(found: Detections, segments: Sequence[Segment]) -> Grounding:
     boxes, scores = found.boxes_xyxy.tolist(), found.scores.tolist()
     for number, (box, phrase_scores, segment) in enumerate(zip(boxes, scores, segments, strict=True)):
         if segment.mask is None:
-            removals.append(Removal(number, DropReason.EMPTY_MASK, "no pixel of the box was taken"))
+            removals.append(Removal(number, DropReason.EMPTY_MASK, "the mask has no pixel in the box"))
             continue
         regions.append(
             Region(

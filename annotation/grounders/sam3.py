@@ -1,4 +1,4 @@
-"""The grounder ``sam3``: SAM 3 through transformers, which takes a phrase and gives boxes, masks and scores."""
+"""The grounder ``sam3``: SAM 3 through transformers, which returns boxes, masks and scores for a phrase."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from datasetkit.runtime.loading import checkpoint_identity, load_config, load_mo
 from datasetkit.runtime.packages import TORCHVISION, require
 from datasetkit.runtime.timers import Stages
 
-# The published checkpoint is that of the video model, whose image part loads alone.
+# The published checkpoint is that of the video model, whose image part can be loaded separately.
 _MODEL_TYPES = ("sam3", "sam3_video")
 
 
 class Sam3Grounder:
-    """Finds phrases and cuts them out with SAM 3, one phrase at a time.
+    """Finds and segments phrases with SAM 3, one phrase at a time.
 
-    What two phrases both find stays two regions; a region's score is 0 for every phrase but the one that found it.
+    Two phrases that find the same thing yield two regions; a region's score is 0 for all phrases except its own.
 
     Args:
-        dtype: of the image encoder, where the work is; what follows stays in float32.
-        stages: clocks; ``ground`` is counted in images.
+        dtype: of the image encoder, which does most of the work; the rest stays in float32.
+        stages: timers; ``ground`` is counted in images.
 
     Raises:
         MissingPackageError: torchvision is missing.
-        ModelError: it cannot be loaded, or is of another architecture.
+        ModelError: the model cannot be loaded, or has another architecture.
 
     """
 
@@ -56,7 +56,7 @@ class Sam3Grounder:
 
     @torch.inference_mode()
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each image's own query, image by image; see :class:`datasetkit.core.protocols.Grounder`."""
+        """Ground each image's query, image by image; see :class:`datasetkit.core.protocols.Grounder`."""
         one_by_one: Batches[tuple[Image.Image, Query], Grounding | UnusableError] = Batches(
             lambda asked: [self._image(image, query) if query.spans else Grounding(()) for image, query in asked], 1
         )
@@ -80,7 +80,7 @@ class Sam3Grounder:
                 if isinstance(segment, UnusableError):
                     return segment
                 if segment.mask is None:
-                    removals.append(Removal(number, DropReason.EMPTY_MASK, f"no pixel was taken for {phrase!r}"))
+                    removals.append(Removal(number, DropReason.EMPTY_MASK, f"the mask for {phrase!r} has no pixel"))
                     continue
                 scores = tuple(score if other == index else 0.0 for other in range(len(query.spans)))
                 regions.append(Region(number, box, scores, segment.mask, stability=segment.stability))
@@ -97,7 +97,7 @@ class Sam3Grounder:
         )
 
     def _tokens(self, phrase: str) -> tuple[dict[str, torch.Tensor], bool]:
-        """Ids and attention mask of a phrase, both of shape (1, T), and whether its end did not fit."""
+        """Return the ids and attention mask of a phrase, both of shape (1, T), and whether its end was cut off."""
         tokenizer = self._processor.tokenizer
         length = self._model.config.text_config.max_position_embeddings
         is_cut = len(tokenizer(readable(phrase), verbose=False)["input_ids"]) > length
@@ -107,7 +107,7 @@ class Sam3Grounder:
         return {name: tokens[name].to(self._model.device) for name in ("input_ids", "attention_mask")}, is_cut
 
     def _found(self, output: Any, size_wh: tuple[int, int]) -> list[tuple[Box, float, torch.Tensor]]:
-        """Box (px), score and mask logits (h, w) of every detection of one phrase, the best first.
+        """Return box (px), score and mask logits (h, w) of every detection of one phrase, the best first.
 
         The score is the query's times the phrase's presence, as in ``post_process_instance_segmentation`` of
         transformers. Masks are resized there after the sigmoid, here before it, as stability is measured on logits.

@@ -1,10 +1,10 @@
 """From a head noun to the categories that it may name.
 
-Owns the reading of lexicon files (``coco.yaml`` beside this module) and the look-up. Words are compared whole: the
-longest entry that ends the head decides, so "teddy bear" is no bear and "toilet paper" is nothing.
+Owns the reading of lexicon files (``coco.yaml`` next to this module) and the look-up. Words are compared as a whole:
+the longest entry that ends the head decides, so "teddy bear" is not a bear and "toilet paper" is nothing.
 
-A lexicon's own categories are nouns. Categories that are added to it may have modifiers: "red star" is any star that
-words do not call something else.
+The lexicon's original categories are nouns. Categories that are added to it may have modifiers: "red star" is any star
+unless the words contradict that.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ import yaml
 
 _NOT_WORD = re.compile(r"[^\w']+")
 _PARENTHESES = re.compile(r"\(([^()]*)\)")
-# What tells words of one spelling apart: mouse_(computer_equipment), dog.n.01.
+# What distinguishes words of one spelling: mouse_(computer_equipment), dog.n.01.
 _SENSE = re.compile(r"\([^()]*\)|(?<=\w)\.[nvars]\.\d+\Z")
-# Where words run together: pottedPlant, TVMonitor (but neither TVs nor McDonald), vehicle.car, street_sign.
+# Where words are joined: pottedPlant, TVMonitor (but neither TVs nor McDonald), vehicle.car, street_sign.
 _SEAM = re.compile(r"_+|(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})|(?<=[A-Za-z]{2})\.(?=[A-Za-z]{2})")
 _NUMBER = re.compile(r"(?<=[a-z]) (?:\d+ ?)+\Z|(?<=[a-z]{3})\d+\Z")
 
 
 def normalise(text: str) -> str:
-    """Write words as lexicon entries do: lower case, single spaces, no hyphens, full stops or possessive endings."""
+    """Normalise words to lexicon spelling: lower case, single spaces, no hyphens, full stops or possessive endings."""
     plain = text.casefold().replace("\u2019", "'").replace(".", "")
     words = _NOT_WORD.sub(" ", plain).split()
     return " ".join(filter(None, (word.removesuffix("'s").strip("'") for word in words)))
 
 
 def category_words(category: str) -> str:
-    """Normalise a category's name as labelling tools write it: no underscores, CamelCase, number, or sense.
+    """Normalise a category name of a labelling tool: no underscores, CamelCase, number, or sense.
 
     >>> category_words("mouse_(computer_equipment)"), category_words("PottedPlant"), category_words("dog_1")
     ('mouse', 'potted plant', 'dog')
@@ -46,7 +46,7 @@ def category_words(category: str) -> str:
 
 
 def category_sense(category: str) -> str:
-    """Normalise what a category's name has in parentheses; "" where it has none.
+    """Normalise the text in parentheses of a category's name; "" if there is none.
 
     >>> category_sense("bat_(animal)")
     'animal'
@@ -55,7 +55,7 @@ def category_sense(category: str) -> str:
 
 
 def singular_forms(word: str, irregular: Mapping[str, str]) -> Iterator[str]:
-    """Return the words whose plural a lower-case word may be, the likeliest first; the look-up decides which exists."""
+    """Yield the possible singulars of a lower-case word, the likeliest first; the look-up decides which one exists."""
     if word in irregular:
         yield irregular[word]
     if word.endswith("ies") and len(word) > 4:
@@ -76,7 +76,7 @@ class CategoryName:
     Args:
         category: the category, as objects have it.
         noun: a normalised noun in singular form ("ring" for "large blue ring").
-        modifiers: the normalised words that tell such things from others ("large" and "blue"); none for "ring".
+        modifiers: the normalised words that distinguish such things from others ("large" and "blue"); none for "ring".
         is_homonym: whether the noun means another thing elsewhere in the lexicon ("bat" for "bat_(animal)").
 
     """
@@ -89,22 +89,23 @@ class CategoryName:
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """The words of one set of categories. Make it with :meth:`from_mapping` or :func:`coco_lexicon`.
+    """The words of one set of categories. Create it with :meth:`from_mapping` or :func:`coco_lexicon`.
 
     Args:
         entries: normalised words and the categories that they may name, the likeliest first; a compound that names
             none has an empty tuple.
         plurals: irregular plurals and their singulars.
-        groups: entries that name several things though singular ("crowd").
-        collective: entries that name everything of their kind, in singular form, where no number is given ("luggage").
+        groups: entries that name several things though they are singular ("crowd").
+        collective: entries that, in singular form and without a number, name everything of their kind ("luggage").
         sizes: entries that name a known number of things.
-        near: categories that people take for the one given.
-        mass: entries that are stuff rather than things where no determiner stands before them.
-        modifiers: added categories and the words that tell their things from others of the same noun.
+        near: for each category, those that people confuse with it.
+        mass: entries that name a substance rather than things if no determiner precedes them.
+        modifiers: added categories and the words that distinguish their things from others of the same noun.
         modifier_words: all of these words.
         run_together: entries by their letters without blanks ("diningtable").
-        longest: words of the longest entry.
-        aliases: other names of categories, as objects may have them, and the categories that they are ("TVMonitor").
+        longest: number of words of the longest entry.
+        aliases: other names of categories, as objects may have them, and the categories that they stand for
+            ("TVMonitor").
 
     """
 
@@ -126,7 +127,7 @@ class Lexicon:
         """Build a lexicon from the content of a lexicon file.
 
         Raises:
-            ValueError: a word is entered twice, or a list names something that is no entry.
+            ValueError: a word is entered twice, or a list contains a word that is not an entry.
 
         """
         names, hypernyms = data["names"], data["hypernyms"]
@@ -138,7 +139,7 @@ class Lexicon:
         entries: dict[str, tuple[str, ...]] = {}
         for word, categories in pairs:
             if word in entries:
-                raise ValueError(f"lexicon word {word!r} is entered twice; give it once")
+                raise ValueError(f"lexicon word {word!r} is entered twice; enter it once")
             if word != normalise(word):
                 raise ValueError(f"lexicon word {word!r} must be written as {normalise(word)!r}")
             entries[word] = categories
@@ -146,7 +147,7 @@ class Lexicon:
         unknown |= {category for pair in data["near"].items() for category in (pair[0], *pair[1])} - set(names)
         unknown |= {*data["groups"], *data["collective"], *data["sizes"], *data["mass"]} - set(entries)
         if unknown:
-            raise ValueError(f"the lexicon speaks of {sorted(unknown)}, which it does not define")
+            raise ValueError(f"the lexicon lists {sorted(unknown)}, which are not among its entries")
         return cls(
             entries,
             plurals=dict(data["plurals"]),
@@ -163,10 +164,11 @@ class Lexicon:
         )
 
     def with_names(self, names: Iterable[CategoryName], aliases: Mapping[str, str]) -> Lexicon:
-        """Return a lexicon that also knows these categories, and some of its own by other names.
+        """Return a lexicon that also knows these categories, and other names for some of its own.
 
-        Nouns that name at least the same categories as an added category's noun name that, too: a kitten or an animal
-        may be a "black cat", as it may be a cat. A homonym has its noun alone: a baseball bat is not a "bat_(animal)".
+        Nouns that name at least the same categories as an added category's noun name that category too: "kitten" and
+        "animal" may name a "black cat", since they may name a cat. A homonym is named only by its noun: a baseball bat
+        is not a "bat_(animal)".
         """
         modifiers = dict(self.modifiers)
         added: dict[tuple[str, bool], list[str]] = defaultdict(list)
@@ -189,7 +191,7 @@ class Lexicon:
         )
 
     def whole_entry(self, category: str) -> str:
-        """Return the entry that a category's name is ("TVMonitors": "tv monitor"), or its words where it is none."""
+        """Return the entry that equals a category's name ("TVMonitors": "tv monitor"), otherwise its words."""
         words = category_words(category)
         entry = self.entry(words)
         if entry is not None and entry.count(" ") == words.count(" "):
@@ -199,7 +201,7 @@ class Lexicon:
         return next((self.run_together[form] for form in forms if form in self.run_together), words)
 
     def entry(self, head: str) -> str | None:
-        """Give the longest entry that ends ``head`` ("a red fire hydrant" gives "fire hydrant"), or None."""
+        """Return the longest entry that ends ``head`` ("a red fire hydrant": "fire hydrant"), or None."""
         words = normalise(head).split()
         for start in range(max(0, len(words) - self.longest), len(words)):
             prefix = words[start:-1]
@@ -210,11 +212,12 @@ class Lexicon:
         return None
 
     def categories(self, words: str) -> tuple[str, ...]:
-        """Give the categories that a head noun, or a whole noun phrase, may name; empty where it names none.
+        """Return the categories that a head noun, or a whole noun phrase, may name; empty where it names none.
 
-        The likeliest of the lexicon's own come first, added ones after them. A modifier before the noun leaves out the
-        added categories that it tells from others: "a red star" no "blue star". Those of a bare noun it leaves out only
-        where it tells things of that noun apart: with a "red star" known, "a red star" is no plain "star".
+        The likeliest of the lexicon's original categories come first, added ones after them. A modifier before the noun
+        excludes the added categories that it contradicts: "a red star" is not a "blue star". It excludes a category
+        without modifiers only if another category of that noun has the modifier: if there is a "red star", "a red star"
+        is not a plain "star".
         """
         entry = self.entry(words)
         if entry is None:
@@ -223,7 +226,7 @@ class Lexicon:
         return tuple(category for category in named if not self._is_contradicted(category, said, named))
 
     def _is_contradicted(self, category: str, said: frozenset[str], named: tuple[str, ...]) -> bool:
-        """Tell whether modifiers that are said leave out one of the categories that a noun names."""
+        """Return whether the modifiers in a text exclude one of the categories that a noun names."""
         own = self.modifiers.get(category)
         if own is None:
             return False
@@ -232,23 +235,23 @@ class Lexicon:
         return any(not said.isdisjoint(self.modifiers.get(other, ())) for other in named)
 
     def modifiers_said(self, words: str, noun_words: int = 1) -> frozenset[str]:
-        """Give the words before a phrase's noun that are modifiers of any category."""
+        """Return the words before a phrase's noun that are modifiers of any category."""
         return self.modifier_words.intersection(normalise(words).split()[:-noun_words])
 
     def is_group(self, head: str) -> bool:
-        """Tell whether the head names several things though singular ("crowd")."""
+        """Return whether the head names several things though it is singular ("crowd")."""
         return self.entry(head) in self.groups
 
     def is_collective(self, head: str) -> bool:
-        """Tell whether the head, in singular form, names everything of its kind ("luggage")."""
+        """Return whether the head, in singular form, names everything of its kind ("luggage")."""
         return self.entry(head) in self.collective
 
     def is_mass(self, head: str) -> bool:
-        """Tell whether the head is stuff rather than a thing where it has no determiner ("pizza")."""
+        """Return whether the head without a determiner is a substance rather than a thing ("pizza")."""
         return self.entry(head) in self.mass
 
     def size(self, head: str) -> int | None:
-        """Give how many things the head names by itself (two for "couple"), or None where it does not say."""
+        """Return how many things the head names by itself (two for "couple"), or None where it does not say."""
         entry = self.entry(head)
         return self.sizes.get(entry) if entry is not None else None
 
@@ -259,6 +262,6 @@ def _count_words(entry: str) -> int:
 
 @cache
 def coco_lexicon() -> Lexicon:
-    """Give the lexicon of COCO's 80 categories; the file is read at the first call."""
+    """Return the lexicon of COCO's 80 categories; the file is read on the first call."""
     text = resources.files("datasetkit.annotation.lexicon").joinpath("coco.yaml").read_text(encoding="utf-8")
     return Lexicon.from_mapping(yaml.safe_load(text))

@@ -1,4 +1,4 @@
-"""Noun phrases of a description: where they stand, what they are about, how many they speak of."""
+"""Noun phrases of a description: their spans, their head nouns, and how many things they name."""
 
 from datasetkit.annotation.phrases.finder import NounPhraseFinder
 

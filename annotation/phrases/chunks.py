@@ -1,4 +1,4 @@
-"""Runs of tokens that are noun phrases. Owns the chunk grammar, its repairs, and which noun a phrase is about."""
+"""Runs of tokens that form noun phrases. Owns the chunk grammar, its repairs, and the choice of the head noun."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from datasetkit.annotation.phrases.tokens import Token
 from datasetkit.annotation.phrases.words import Words
 
 # Modifiers may be joined ("black and white", "big, red"); nouns may not: "a cat and a dog" is two phrases.
-# In the grammar of nltk: <DT>*(<RB>*<CD|JJ>(<COMMA>?<CC>?<RB>*<CD|JJ>)*)?<NN|NNS>+, a letter for each tag. It is read
-# from the last noun backwards: forwards, each place of a long run of modifiers would be tried as the start of a phrase.
+# In nltk's grammar: <DT>*(<RB>*<CD|JJ>(<COMMA>?<CC>?<RB>*<CD|JJ>)*)?<NN|NNS>+, with one letter per tag. It is matched
+# backwards from the last noun: forwards, every token of a long run of modifiers would be tried as the start.
 _LETTERS = {"DT": "D", "RB": "R", "CD": "J", "JJ": "J", "COMMA": ",", "CC": "C", "NN": "N", "NNS": "N"}
 _BACKWARDS = re.compile(r"N+(?:J(?:R*C?,?J)*R*)?D*")
 _LONGEST_HEAD_TOKENS = 5
@@ -21,9 +21,10 @@ _LONGEST_HEAD_TOKENS = 5
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One noun phrase: the places of its first and last token, and of the head's first one; the last ends the head.
+    """One noun phrase: the indices of its first token, its last token, and its head's first token.
 
-    ``group`` is the place of the word that counts for it ("group" in "a group of people"), or None.
+    The head ends with the phrase. ``group`` is the index of the word that counts it ("group" in "a group of people"),
+    or None.
     """
 
     first: int
@@ -33,7 +34,7 @@ class Chunk:
 
 
 def find_chunks(tokens: Sequence[Token], tags: Sequence[str], lexicon: Lexicon, words: Words) -> list[Chunk]:
-    """Give the noun phrases of tagged tokens in order; "a group of people" is joined to one."""
+    """Return the noun phrases of tagged tokens in order; "a group of people" is joined into one."""
     if not tokens:
         return []
     finder = _ChunkFinder([token.word for token in tokens], tags, lexicon, words)
@@ -48,14 +49,14 @@ class _ChunkFinder:
         self._words = words
 
     def spans(self) -> Iterator[tuple[int, int]]:
-        """Give first and last place of each run that the grammar accepts, cut after plurals, adverbs taken off."""
+        """Yield the first and last index of each run that the grammar accepts, after cuts at plurals and adverbs."""
         letters = "".join(_LETTERS.get(tag, ".") for tag in reversed(self._tags))
         for match in reversed(list(_BACKWARDS.finditer(letters))):
             for first, last in self._cut(len(letters) - match.end(), len(letters) - 1 - match.start()):
                 yield self._without_adverbs(first, last), last
 
     def _cut(self, first: int, last: int) -> Iterator[tuple[int, int]]:
-        """End a phrase at a plural that cannot describe the noun after it ("people horseback")."""
+        """End a phrase at a plural that cannot modify the noun after it ("people horseback", unlike "sports car")."""
         for place in range(first, last):
             runs_on = self._tags[place] == "NNS" and self._tags[place + 1] in ("NN", "NNS")
             if runs_on and self._word[place] not in self._words.plural_modifiers:
@@ -69,12 +70,12 @@ class _ChunkFinder:
             word = self._word[first]
             degree = word in self._words.degree_adverbs or word.endswith("ly")
             if degree and self._tags[first + 1] in ("JJ", "RB"):
-                break
-            first += 1
+                break  # "very big cats"
+            first += 1  # "then two cats"
         return first
 
     def with_head(self, first: int, last: int) -> Chunk:
-        """Find the head: the longest compound that ends the phrase, else its last word."""
+        """Find the head: the longest compound that ends the phrase ("fire hydrant"), or its last word ("red car")."""
         for head in range(max(first, last - _LONGEST_HEAD_TOKENS + 1), last):
             text = normalise(" ".join(self._word[head : last + 1]))
             if not text.startswith(normalise(self._word[head]) or "\0"):
@@ -85,7 +86,7 @@ class _ChunkFinder:
         return Chunk(first, last, last)
 
     def join_groups(self, chunks: Iterable[Chunk]) -> list[Chunk]:
-        """Join "a group" and "people" over "of", from the right, so that "a lot of pieces of cake" becomes one."""
+        """Join "a group" and "people" at "of", from right to left: "a lot of pieces of cake" becomes one phrase."""
         joined: list[Chunk] = []
         for chunk in reversed(self._with_counts(list(chunks))):
             follower = joined[-1] if joined else None
@@ -96,7 +97,7 @@ class _ChunkFinder:
         return joined[::-1]
 
     def _with_counts(self, chunks: list[Chunk]) -> list[Chunk]:
-        """Add the bare counts before "of" ("two of the cats"): chunks without a noun, headed before their start."""
+        """Add bare counts before "of" ("two of the cats"): chunks without a noun, whose head is before their start."""
         covered = {place for chunk in chunks for place in range(chunk.first, chunk.last + 1)}
         for place in range(len(self._word) - 1):
             counts = self._tags[place] in ("CD", "DT") or self._word[place] in self._words.partitives
@@ -108,18 +109,19 @@ class _ChunkFinder:
         return sorted(chunks, key=lambda chunk: chunk.first)
 
     def _hands_over(self, chunk: Chunk, follower: Chunk) -> bool:
-        """Tell whether a chunk only counts what follows it."""
+        """Return whether a chunk only counts what follows it."""
         words = self._words
         of = chunk.last + 1
         if of >= len(self._word) or self._word[of] != "of" or follower.first != of + 1:
-            return False
+            return False  # "a cat on a mat"
         if chunk.head < chunk.first:
-            return True
+            return True  # "two of the cats"
         noun = singular(self._word[chunk.last])
         bare = self._tags[follower.first] != "DT"
         plural = self._tags[follower.last] == "NNS" or self._word[follower.last] in words.zero_plurals
         if noun in words.partitives:
-            return True
+            return True  # "part of a bus"
         if noun in words.measures:
+            # "a cup of coffee", "a slice of the pizza", but not "a cup of the coffee"
             return bare or noun in ("slice", "piece")
-        return noun in words.group_nouns and (plural or bare)
+        return noun in words.group_nouns and (plural or bare)  # "a herd of elephants", but not "a bowl of fruit"

@@ -1,4 +1,4 @@
-"""Noun phrases of a text with exact spans. Owns their numbers and what counts as an object."""
+"""Noun phrases of a text with exact spans. Owns their numbers and the decision whether they name an object."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LONGEST_NUMBER = 9
 
 
 class NounPhraseFinder:
-    """Finds noun phrases with TextBlob's PatternTagger, corrected, and a grammar of tags.
+    """Finds noun phrases with TextBlob's PatternTagger, corrections to its tags, and a grammar of tags.
 
-    Pronouns are no phrases. "a group of people" is one phrase with the head "people"; "a bowl of fruit" is two; a
-    possessor is a phrase of its own ("a man's hat" gives "a man" and "hat").
+    Pronouns are not phrases. "a group of people" is one phrase with the head "people"; "a bowl of fruit" is two; a
+    possessor is a separate phrase ("a man's hat" contains "a man" and "hat").
 
     Args:
-        lexicon: its nouns and compounds are known as such; COCO's by default.
+        lexicon: its nouns and compounds are recognised as such; COCO's by default.
 
     """
 
@@ -31,7 +31,7 @@ class NounPhraseFinder:
         self._words = english_words()
 
     def find(self, text: str) -> Sequence[NounPhrase]:
-        """Give the noun phrases in order of their start; they do not overlap."""
+        """Return the noun phrases in order of their start; they do not overlap."""
         tokens = list(tokenize(text))
         tags = tag_tokens(tokens, self._lexicon, self._words)
         chunks = find_chunks(tokens, tags, self._lexicon, self._words)
@@ -71,24 +71,26 @@ class _Reader:
     def _plural_and_number(self) -> tuple[bool, int | None]:
         words, group = self._words, self._chunk.group
         if self._opener in ("without", "no") or "no" in self._modifiers[:1]:
-            return is_plural(self._last, words), 0
+            return is_plural(self._last, words), 0  # "no cars", "without a hat"
         if group is None and self._lexicon.is_group(self._last):
+            # "a couple" is two; "couples" and "a crowd" have no number
             alone = not is_plural(self._last, words)
             return True, self._lexicon.size(self._last) if alone else None
         if group is None:
-            return self._own_number(self._modifiers, is_plural(self._last, words))
+            return self._own_number(self._modifiers, is_plural(self._last, words))  # "two red cars"
         outer = [token.word for token in self._tokens[self._chunk.first : group]]
         inner = [token.word for token in self._tokens[group + 2 : self._chunk.head]]
         counter = self._tokens[group].word
         name = singular(counter)
         inner_plural, inner_number = self._own_number(inner, is_plural(self._last, words))
         if counter in words.numbers or counter in words.articles or counter in words.quantifiers:
-            return self._own_number([*outer, counter], plural=inner_plural)
+            return self._own_number([*outer, counter], plural=inner_plural)  # "two of the cats", "many of the cats"
         if name in words.measures or (name == "pair" and self._last in words.pair_is_one):
-            return self._own_number(outer, is_plural(counter, words))
+            return self._own_number(outer, is_plural(counter, words))  # "two slices of pizza", "a pair of scissors"
         if name in words.partitives:
-            return inner_plural, inner_number if inner_number is not None or inner_plural else 1
+            return inner_plural, inner_number if inner_number is not None or inner_plural else 1  # "part of a bus"
         size = words.group_sizes.get(name) if counter == name else None
+        # "a group of three people", "a pair of cats"
         return True, inner_number if inner_number not in (None, 1) else size
 
     def _own_number(self, modifiers: Sequence[str], plural: bool) -> tuple[bool, int | None]:
@@ -96,7 +98,7 @@ class _Reader:
         words = self._words
         first = modifiers[0] if modifiers else ""
         if first in ("each", "every"):
-            return True, None
+            return True, None  # "every cat"
         singular_determiner = first in words.singular_determiners
         counts = [words.numbers[word] for word in modifiers if word in words.numbers]
         counts += [int(word) for word in modifiers if word.isdecimal() and len(word) <= _LONGEST_NUMBER]
@@ -104,28 +106,28 @@ class _Reader:
             words.group_sizes[word] for word in modifiers if word in words.group_sizes and word not in words.numbers
         ]
         if self._last in words.zero_plurals:
-            plural = not singular_determiner or bool(sizes)
+            plural = not singular_determiner or bool(sizes)  # "three sheep", but "a sheep"
         number = _combine(counts) if counts else next(iter(sizes), None)
         if first in ("a", "an", "another") and number is None and not words.quantifiers.intersection(modifiers):
-            plural = False
+            plural = False  # "a tennis rackets": the article decides
         if not plural and (
             first in words.quantifiers or (first in words.numbers and len(modifiers) == 1 and number != 1)
         ):
-            plural = True
+            plural = True  # "many fruit", "two elephant"
         if not plural:
-            return False, 1 if singular_determiner or 1 in counts else None
+            return False, 1 if singular_determiner or 1 in counts else None  # "a cat" and "one cat" are 1
         if "both" in modifiers:
-            return True, 2
-        return number != 1, number
+            return True, 2  # "both cats"
+        return number != 1, number  # "two cats", "cats"
 
     def _is_object(self) -> bool:
         words = self._words
         head = normalise(self._text[self._tokens[self._chunk.head].start : self._tokens[self._chunk.last].end])
         if not self._modifiers and head in words.sports and self._opener in words.sport_openers:
-            return False
+            return False  # "playing tennis"
         if self._lexicon.categories(head):
-            return True
-        return not {head, singular(head)} & (words.not_objects | words.scenes)
+            return True  # "a baseball bat"
+        return not {head, singular(head)} & (words.not_objects | words.scenes)  # not "the background", "a kitchen"
 
 
 def _combine(counts: Sequence[int]) -> int:

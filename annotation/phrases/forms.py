@@ -1,4 +1,4 @@
-"""Forms of English words: verb bases and the number of nouns. Owns spelling rules; word lists come from ``words``."""
+"""Forms of English words: verb bases and plurals of nouns. Owns spelling rules; word lists come from ``words``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datasetkit.annotation.phrases.words import Words
 
 
 def verb_bases(word: str) -> Iterator[str]:
-    """Give the base forms whose third person singular ``word`` may be ("tries": try)."""
+    """Yield the possible base forms of a verb in the third person singular ("tries": "try", "tri", "trie")."""
     if word.endswith("ies"):
         yield word[:-3] + "y"
     if word.endswith("es"):
@@ -18,7 +18,7 @@ def verb_bases(word: str) -> Iterator[str]:
 
 
 def is_plural(word: str, words: Words) -> bool:
-    """Tell whether a noun's form is plural; words with one form for both count as plural only where listed so."""
+    """Return whether a noun is plural by its form; a word with one form for both numbers only if it is listed."""
     if word in words.irregular_plurals:
         return True
     last = word.replace(".", "").split("-")[-1]
@@ -30,7 +30,7 @@ def is_plural(word: str, words: Words) -> bool:
 
 
 def singular(text: str) -> str:
-    """Give a noun, or a compound by its last word, without its plural "s"; for look-ups in lists of singulars."""
+    """Return a noun, or a compound by its last word, without its plural "s"; for look-ups in lists of singulars."""
     if text.endswith("ies") and len(text) > 4:
         return text[:-3] + "y"
     if text.endswith(("sses", "xes", "ches", "shes")):

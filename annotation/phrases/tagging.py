@@ -1,9 +1,9 @@
 """Parts of speech of caption words. Owns the order in which sources are asked, fixed words and the closed classes.
 
-TextBlob's PatternTagger gives each word the tag that it mostly has in newspapers and is wrong for words of captions
-("sink" and "surf" as verbs only, "next" before "to" as an adjective). So it is asked last: closed classes, fixed words
-and compounds (the lexicon's and our own) come first, and words that are verbs as often as nouns are decided by what
-stands before them, from left to right.
+TextBlob's PatternTagger returns the tag that a word has most often in newspapers, which is wrong for words of captions
+("sink" and "surf" only as verbs, "next" before "to" as an adjective). It is therefore asked last: closed classes, fixed
+words and compounds (the lexicon's and those of ``words.yaml``) come first, and words that are verbs as often as nouns
+are decided by the words before them, from left to right.
 
 Tags: DT determiner, CD number or quantifier, RB adverb, JJ modifier, NN and NNS nouns, POS possessive ending, CC
 conjunction, IN preposition, PRP pronoun, VB verb of any form, COMMA, STOP any other mark.
@@ -23,7 +23,7 @@ _LONGEST_FIXED = 4
 
 
 def tag_tokens(tokens: Sequence[Token], lexicon: Lexicon, words: Words) -> list[str]:
-    """Give one tag for each token."""
+    """Return one tag for each token."""
     sentence = Sentence(tokens, base_tags(tokens), lexicon, words)
     _mark_fixed(sentence)
     for index, tag in enumerate(sentence.tags):
@@ -38,8 +38,8 @@ def tag_tokens(tokens: Sequence[Token], lexicon: Lexicon, words: Words) -> list[
 
 
 def base_tags(tokens: Sequence[Token]) -> list[str]:
-    """Give what PatternTagger says of each token; marks get STOP."""
-    # TextBlob loads all of nltk, which takes seconds: not before a text is there to be tagged.
+    """Return PatternTagger's tag of each token; marks get STOP."""
+    # TextBlob loads all of nltk, which takes seconds, so it is imported only when there is a text to tag.
     from textblob.en.taggers import PatternTagger
 
     places = [index for index, token in enumerate(tokens) if token.is_word]
@@ -52,7 +52,7 @@ def base_tags(tokens: Sequence[Token]) -> list[str]:
 
 
 def _mark_fixed(sentence: Sentence) -> None:
-    """Tag words that belong together: the longest run that is a fixed word, a compound or a lexicon entry."""
+    """Tag words that belong together: the longest run that is a fixed expression, a compound or a lexicon entry."""
     index = 0
     while index < len(sentence):
         for length in range(min(_LONGEST_FIXED, len(sentence) - index), 1, -1):
@@ -74,7 +74,7 @@ def _mark_run(sentence: Sentence, index: int, length: int) -> bool:
         return False
     if not _is_compound(sentence, plain) or _is_clause(sentence, index, run):
         return False
-    # "a close up of a sandwich": a run that ends in "up" is a noun only where one is due.
+    # "a close up of a sandwich": a run that ends in "up" is a noun only where a noun is expected.
     if run[-1] in sentence.words.prepositions and not _noun_due(sentence, index):
         return False
     # "a stop sign", "a hot dog costume"
@@ -90,7 +90,7 @@ def _is_compound(sentence: Sentence, plain: str) -> bool:
 
 
 def _is_clause(sentence: Sentence, index: int, run: Sequence[str]) -> bool:
-    """Tell whether a compound is rather a subject and its verb ("the bus stops at a light")."""
+    """Return whether a compound is really a subject and its verb ("the bus stops at a light")."""
     determiner = sentence.word_at(index - 1)
     return (
         len(run) == 2
@@ -107,7 +107,7 @@ def _noun_due(sentence: Sentence, index: int) -> bool:
 
 
 def _closed_tag(sentence: Sentence, index: int) -> str:
-    """Give the tag of a word whose class is closed, "" for any other."""
+    """Return the tag of a word of a closed class, "" for any other."""
     word, words = sentence.word[index], sentence.words
     if not sentence.tokens[index].is_word:
         return {",": "COMMA", "&": "CC", "'": _apostrophe(sentence, index)}.get(word, "STOP")
@@ -116,11 +116,11 @@ def _closed_tag(sentence: Sentence, index: int) -> str:
     if word == "that":  # "a boy that is holding a kite", "on that chair"
         after_noun = sentence.tag_at(index - 1) in ("", *NOUNS) and sentence.is_open(index - 1)
         return "PRP" if after_noun else "DT"
-    if word in words.possessives:  # "her cell phone"; alone, as in "a dog beside her", it is a pronoun
+    if word in words.possessives:  # "her cell phone"; as in "a dog beside her" it is a pronoun
         return "DT" if word != "her" or sentence.goes_on(index) else "PRP"
     if word == "can" and (sentence.tag_at(index - 1) == "DT" or sentence.word_at(index - 1) in words.adjectives):
         return ""  # "barks at a can of paint"
-    if word == "can" and _is_container(sentence, index):
+    if word == "can" and _is_container(sentence, index):  # "a trash can next to a dog"
         return "NN"
     # "the opposite side", "lit with overhead lights"
     if word in words.adjective_prepositions and sentence.tag_at(index - 1) in ("DT", "IN") and sentence.goes_on(index):
@@ -140,7 +140,7 @@ def _closed_tag(sentence: Sentence, index: int) -> str:
 
 
 def _is_container(sentence: Sentence, index: int) -> bool:
-    """Tell "a trash can next to a dog" from "a dog can jump" by what follows, "as fast as a dog can" by the noun."""
+    """Distinguish "a trash can next to a dog" from "a dog can jump" by the word after it."""
     words, after = sentence.words, sentence.word_at(index + 1)
     closed = words.prepositions | words.conjunctions | words.auxiliaries - {"be", "do", "have"}
     if after and sentence.tokens[index + 1].is_word and after not in closed and sentence.tag_at(index + 1) != "IN":
@@ -149,17 +149,17 @@ def _is_container(sentence: Sentence, index: int) -> bool:
 
 
 def _apostrophe(sentence: Sentence, index: int) -> str:
-    """Tell a possessive ending from a shortened "is"."""
+    """Distinguish a possessive ending from a shortened "is"."""
     if sentence.tag_at(index - 1) in ("PRP", "DT", "IN") or index == 0:
         return "VB"  # "there's a cake"
     following = sentence.word_at(index + 1)
     if following.endswith("ing") and following not in sentence.words.ing_nouns:
-        return "VB"
-    return "POS" if sentence.is_open(index + 1) else "VB"
+        return "VB"  # "the dog's running"
+    return "POS" if sentence.is_open(index + 1) else "VB"  # "a man's hat", "the dog's near a door"
 
 
 def _mark_generic_possessors(sentence: Sentence) -> None:
-    """Make "men's" a modifier in "a men's room": it names no men."""
+    """Make "men's" a modifier in "a men's room": it does not name men."""
     words = sentence.words
     for index in range(1, len(sentence)):
         if sentence.tags[index] != "POS" or sentence.word[index - 1] not in words.generic_possessors:
@@ -170,7 +170,7 @@ def _mark_generic_possessors(sentence: Sentence) -> None:
 
 
 def _promote_modifiers(sentence: Sentence) -> None:
-    """Make the last modifier after a determiner a noun where none follows ("a remote", "the top of")."""
+    """Make the last modifier after a determiner a noun where no noun follows ("a remote", "the top of")."""
     words, tags = sentence.words, sentence.tags
     goes_on = _phrase_goes_on(tags)
     start = 0
@@ -192,9 +192,9 @@ def _promote_modifiers(sentence: Sentence) -> None:
 
 
 def _phrase_goes_on(tags: Sequence[str]) -> list[bool]:
-    """Return for each token whether a phrase goes on after a modifier there, be it by "and" and another modifier."""
+    """Return for each token whether a phrase continues after a modifier there, also by "and" and another modifier."""
     goes_on = [False] * len(tags)
-    ends_well = False  # whether the run of modifiers and joining words that begins after a place ends as "red car" does
+    ends_well = False  # whether the run of modifiers and conjunctions after this token ends as "red car" does
     for index in range(len(tags) - 2, -1, -1):
         after = tags[index + 1]
         if after not in ("COMMA", "CC", "RB", "JJ"):

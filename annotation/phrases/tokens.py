@@ -1,4 +1,4 @@
-"""Words and marks of a text with their places. Owns the cut: every token is a slice of the text, none overlap."""
+"""Words and marks of a text with their offsets. Owns the split: tokens are slices of the text and do not overlap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 APOSTROPHES = "'\u2019"
-_MOST_INITIALS = 20  # of more, each would be read again from every one of them
+_MOST_INITIALS = 20  # a longer run would be read again from each of its letters
 _ABBREVIATION = re.compile(rf"(?:[^\W\d_]\.){{2,{_MOST_INITIALS}}}s?(?!\w)")
 _CONTRACTIONS = ("'s", "'re", "'ve", "'ll", "'d", "'m")
 
@@ -19,7 +19,7 @@ class Token:
 
     Args:
         text: the characters, verbatim.
-        start: index of the first one in the text (code points).
+        start: index of the first character in the text (code points).
 
     """
 
@@ -33,20 +33,20 @@ class Token:
 
     @property
     def word(self) -> str:
-        """The text as word lists have it: lower case, straight apostrophes."""
+        """The text as it is spelt in word lists: lower case, straight apostrophes."""
         return self.text.casefold().replace(APOSTROPHES[1], "'")
 
     @property
     def is_word(self) -> bool:
-        """Whether it has a letter or a digit."""
+        """Whether it contains a letter or a digit."""
         return any(map(str.isalnum, self.text))
 
 
 def tokenize(text: str) -> Iterator[Token]:
-    """Cut a text into words and single marks, in order; white space is left out.
+    """Split a text into words and single marks, in order; white space is left out.
 
-    Hyphens inside a word stay ("double-decker"), possessive and contracted endings come off ("man" + "'s"), initials
-    keep their full stops ("t.v."), and combining marks stay with their letter.
+    Hyphens inside a word stay ("double-decker"), possessive and contracted endings are split off ("man" + "'s"),
+    initials keep their full stops ("t.v."), and combining marks stay with their letter.
     """
     place = 0
     while place < len(text):
@@ -63,7 +63,7 @@ def _is_word_character(character: str) -> bool:
 
 
 def _word_end(text: str, start: int) -> int:
-    """Give the index after the word, or after the single mark, that starts here."""
+    """Return the index after the word, or after the single mark, that starts here."""
     if abbreviation := _ABBREVIATION.match(text, start):
         return abbreviation.end()
     end = start
@@ -75,7 +75,7 @@ def _word_end(text: str, start: int) -> int:
 
 
 def _joins(text: str, place: int) -> bool:
-    """Tell whether the mark at this place stands inside a word ("double-decker") or a number ("1,000")."""
+    """Return whether the mark at this index is inside a word ("double-decker") or a number ("1,000")."""
     before, after = text[place - 1], text[place + 1 : place + 2]
     if not after:
         return False
@@ -85,7 +85,7 @@ def _joins(text: str, place: int) -> bool:
 
 
 def _split_ending(token: Token) -> Iterator[Token]:
-    """Take a possessive or contracted ending off."""
+    """Split off a possessive or contracted ending ("man's": "man" and "'s")."""
     word = token.word
     length = next((len(ending) for ending in _CONTRACTIONS if word.endswith(ending)), 0)
     if word.endswith("s'"):

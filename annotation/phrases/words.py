@@ -1,4 +1,4 @@
-"""The word lists of the phrase finder, read from ``words.yaml`` beside this module. Owns nothing but their reading."""
+"""The word lists of the phrase finder, read from ``words.yaml`` next to this module. Owns nothing but reading them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Sets of lower-case words by what they do in a noun phrase; ``words.yaml`` says what each is for."""
+    """Sets of lower-case words by their role in a noun phrase; ``words.yaml`` explains each of them."""
 
     articles: frozenset[str]
     possessives: frozenset[str]
@@ -68,7 +68,7 @@ class Words:
 
 @cache
 def english_words() -> Words:
-    """Give the English word lists; the file is read at the first call."""
+    """Return the English word lists; the file is read on the first call."""
     text = resources.files("datasetkit.annotation.phrases").joinpath("words.yaml").read_text(encoding="utf-8")
     data: dict[str, Any] = yaml.safe_load(text)
     mappings = ("numbers", "group_sizes")

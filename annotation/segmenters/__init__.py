@@ -1,1 +1,1 @@
-"""Models that cut out what is in a box."""
+"""Models that segment what is in a box."""

@@ -1,4 +1,4 @@
-"""What all segmenters do alike: encode each image once, then decode its boxes in chunks. Owns that loop."""
+"""What all segmenters have in common: encode each image once, then decode its boxes in chunks. Owns that loop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Encoded = TypeVar("Encoded")
 
 
 class ChunkSegmenter(ABC, Generic[Encoded]):
-    """A segmenter of two halves.
+    """A segmenter with an image encoder and a box decoder.
 
     Args:
         identity: of the weights.
-        boxes_per_chunk: how many boxes are decoded at once at first; halved where memory runs out.
+        boxes_per_chunk: how many boxes are decoded at once initially; halved where memory runs out.
 
     """
 
@@ -33,7 +33,7 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
 
     @abstractmethod
     def _encode(self, images: Sequence[Image.Image]) -> list[Encoded]:
-        """Make of images what the decoder needs to know of each."""
+        """Encode images into what the decoder needs of each."""
 
     @abstractmethod
     def _decode(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
@@ -43,7 +43,7 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each image; see :class:`datasetkit.core.protocols.Segmenter`.
+        """Return one segment for each box of each image; see :class:`datasetkit.core.protocols.Segmenter`.
 
         Raises:
             torch.OutOfMemoryError: a single box does not fit; fewer images at once may help.
@@ -64,7 +64,7 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
             if not isinstance(result, UnusableError):
                 segments.append(result)
             elif result.reason is DropReason.OUT_OF_MEMORY:
-                raise torch.OutOfMemoryError("not enough memory for a single box beside the encoded images")
+                raise torch.OutOfMemoryError("not enough memory for a single box in addition to the encoded images")
             else:
                 return result
         return segments

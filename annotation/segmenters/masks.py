@@ -1,7 +1,8 @@
-"""Between a SAM's frame and the image's. Owns how boxes go in, and how mask logits come out as run lengths.
+"""Conversion between a SAM's frame and the image's. Owns how boxes go in, and how mask logits become run lengths.
 
-A SAM sees an image resized to an input size, and padded to a square at the right and at the bottom (SAM) or not at all
-(SAM 2). Everything here is pure, in float32, and does one mask at a time: at full size a chunk of them would not fit.
+A SAM sees an image resized to an input size, and padded to a square on the right and at the bottom (SAM) or not at all
+(SAM 2). Everything here is pure, in float32, and handles one mask at a time: at full size a chunk of masks would not
+fit into memory.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from datasetkit.core.mask import Mask
 
 Size = tuple[int, int]
 
-# A mask is where its logits are above 0; the stability score cuts this much higher and lower.
+# A mask is where its logits are above 0; the stability score compares cuts this much higher and lower.
 _STABILITY_OFFSET = 1.0
 _DIGITS = 6
 
 
 def scale_boxes(boxes_xyxy: FloatArray, size_hw: Size, input_hw: Size) -> FloatArray:
-    """Move boxes of shape (N, 4) from an image of ``size_hw`` to the same image at ``input_hw``, both in px."""
+    """Scale boxes of shape (N, 4) from an image of ``size_hw`` to the same image at ``input_hw``, both in px."""
     (height, width), (input_height, input_width) = size_hw, input_hw
     return boxes_xyxy * (np.array([input_width, input_height] * 2) / np.array([width, height] * 2))
 
 
 def unpad(logits: torch.Tensor, padded_hw: Size, input_hw: Size) -> torch.Tensor:
-    """Enlarge logits of shape (h, w) to the padded input, and cut the padding off, as segment-anything does.
+    """Enlarge logits of shape (h, w) to the padded input, and crop the padding, as segment-anything does.
 
     Returns:
         Shape ``input_hw``, float32.
@@ -46,9 +47,9 @@ def resize(logits: torch.Tensor, size_hw: Size) -> torch.Tensor:
 
 
 def stability_score(logits: torch.Tensor) -> float | None:
-    """IoU of the masks cut at logits 1 and -1; None where both are empty.
+    """Return the IoU of the masks cut at logits 1 and -1; None where both are empty.
 
-    ``calculate_stability_score`` of segment-anything: the one mask always lies within the other.
+    Equals ``calculate_stability_score`` of segment-anything: one mask always contains the other.
 
     Args:
         logits: shape (H, W), in the image's frame.
@@ -60,11 +61,11 @@ def stability_score(logits: torch.Tensor) -> float | None:
 
 
 def segment_of(logits: torch.Tensor, predicted_iou: float | None) -> Segment | UnusableError:
-    """Make a segment of one mask's logits, or an error where they are not finite.
+    """Make a segment from one mask's logits, or an error where they are not finite.
 
     Args:
         logits: shape (H, W), in the image's frame.
-        predicted_iou: as the model gives it; it may leave [0, 1] a little. What is no number counts as not given.
+        predicted_iou: the model's estimate, which may be slightly outside [0, 1]; NaN and infinity count as missing.
 
     """
     if not bool(logits.isfinite().all()):

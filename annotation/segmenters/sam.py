@@ -23,9 +23,9 @@ _CLASSES = {"sam": SamModel, "sam_hq": SamHQModel}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """An image as the decoder takes it: keyword arguments of the model, each with a batch axis of 1.
+    """An image as the decoder needs it: keyword arguments of the model, each with a batch axis of 1.
 
-    Sizes are of the image, and of the image as the encoder saw it, without padding, px.
+    Sizes are those of the image, and of the image as the encoder saw it, without padding, px.
     """
 
     embeddings: dict[str, Any]
@@ -34,15 +34,15 @@ class _Encoded:
 
 
 class SamSegmenter(ChunkSegmenter[_Encoded]):
-    """Cuts out what is in a box with SAM or SAM-HQ.
+    """Segments what is in a box with SAM or SAM-HQ.
 
     Args:
-        dtype: of the image encoder, where the work is. The decoder stays in float32: the corners of a box need more
+        dtype: of the image encoder, which does most of the work. The decoder stays in float32: box corners need more
             digits than the shorter types have.
         boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
 
     Raises:
-        ModelError: it cannot be loaded, or is of another architecture.
+        ModelError: the model cannot be loaded, or has another architecture.
 
     """
 
@@ -51,7 +51,7 @@ class SamSegmenter(ChunkSegmenter[_Encoded]):
     ) -> None:
         model, revision = options.model, options.revision
         model_type = load_config(model, revision, _CLASSES).model_type
-        # The processor of PIL resizes as the original does, and alike on machines with and without torchvision.
+        # PIL's processor resizes as the original does, and identically on machines with and without torchvision.
         self._processor = load_processor(SamImageProcessorPil, model, revision)
         self._model = load_model(_CLASSES[model_type], model, revision, device=device, dtype="float32")
         self._model.vision_encoder.to(getattr(torch, dtype))
@@ -62,7 +62,7 @@ class SamSegmenter(ChunkSegmenter[_Encoded]):
         inputs = self._processor(images=[thickened(image) for image in images], return_tensors="pt")
         output = self._model.vision_encoder(inputs["pixel_values"].to(self._model.device, self._dtype))
         embeddings = output.last_hidden_state.float()
-        # SAM-HQ's decoder looks at earlier layers, too.
+        # SAM-HQ's decoder also uses earlier layers.
         layers = [layer.float() for layer in getattr(output, "intermediate_embeddings", ())]
         encoded = []
         for index, (image, input_hw) in enumerate(zip(images, inputs["reshaped_input_sizes"].tolist(), strict=True)):

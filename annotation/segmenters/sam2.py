@@ -17,29 +17,29 @@ from datasetkit.options.models import Sam2Options
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.runtime.packages import TORCHVISION, require
 
-# The published checkpoints are those of the video model, whose image part loads alone.
+# The published checkpoints are those of the video model, whose image part can be loaded separately.
 _MODEL_TYPES = ("sam2", "sam2_video")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """An image as the decoder takes it: feature maps (1, C, h, w), finest first, and its size in px."""
+    """An image as the decoder needs it: feature maps (1, C, h, w), finest first, and its size in px."""
 
     embeddings: list[torch.Tensor]
     size_hw: Size
 
 
 class Sam2Segmenter(ChunkSegmenter[_Encoded]):
-    """Cuts out what is in a box with SAM 2.
+    """Segments what is in a box with SAM 2.
 
     Args:
-        dtype: of the image encoder, where the work is. The decoder stays in float32: the corners of a box need more
+        dtype: of the image encoder, which does most of the work. The decoder stays in float32: box corners need more
             digits than the shorter types have.
         boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
 
     Raises:
         MissingPackageError: torchvision is missing.
-        ModelError: it cannot be loaded, or is of another architecture.
+        ModelError: the model cannot be loaded, or has another architecture.
 
     """
 
@@ -52,7 +52,7 @@ class Sam2Segmenter(ChunkSegmenter[_Encoded]):
         self._processor = load_processor(Sam2Processor, model, revision)
         self._model = load_model(Sam2Model, model, revision, device=device, dtype="float32")
         self._dtype = getattr(torch, dtype)
-        # These two layers of the decoder see the image only, and run with the encoder.
+        # These two layers of the decoder see only the image, and run with the encoder.
         for part in (self._model.vision_encoder, self._model.mask_decoder.conv_s0, self._model.mask_decoder.conv_s1):
             part.to(self._dtype)
         super().__init__(checkpoint_identity("segmenter", model, revision), boxes_per_chunk)

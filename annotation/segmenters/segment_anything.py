@@ -1,4 +1,4 @@
-"""The segmenter ``segment-anything``: the original package with its own checkpoints."""
+"""The segmenter ``segment-anything``: the original package with its checkpoints."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from datasetkit.runtime.packages import SEGMENT_ANYTHING, TORCHVISION, require
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Encoded:
-    """An image as the decoder takes it: an embedding of shape (1, C, h, w).
+    """An image as the decoder needs it: an embedding of shape (1, C, h, w).
 
-    Sizes are of the image, and of the image as the encoder saw it, without padding, px.
+    Sizes are those of the image, and of the image as the encoder saw it, without padding, px.
     """
 
     embedding: torch.Tensor
@@ -35,10 +35,11 @@ class _Encoded:
 
 
 class SegmentAnythingSegmenter(ChunkSegmenter[_Encoded]):
-    """Cuts out what is in a box with SAM as its authors published it.
+    """Segments what is in a box with SAM as its authors published it.
 
     Args:
-        dtype: of the image encoder, where the work is. The decoder stays in float32, as the package computes places so.
+        dtype: of the image encoder, which does most of the work. The decoder stays in float32, in which the package
+            computes positions.
         boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out.
 
     Raises:
@@ -87,7 +88,7 @@ class SegmentAnythingSegmenter(ChunkSegmenter[_Encoded]):
 
 
 def _load(options: SegmentAnythingOptions) -> Any:
-    """Build one of the package's models and fill it."""
+    """Build one of the package's models and load its weights."""
     from segment_anything import sam_model_registry
 
     try:
@@ -97,6 +98,6 @@ def _load(options: SegmentAnythingOptions) -> Any:
     except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         raise ModelError(
             f"{options.weights} cannot be loaded as {options.architecture}: {first_line(error)}; "
-            "give the checkpoint of that architecture"
+            "use the checkpoint of that architecture"
         ) from error
     return model

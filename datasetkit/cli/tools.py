@@ -1,4 +1,4 @@
-"""``datasetkit doctor`` and ``completion``. Owns which shells there are."""
+"""The commands ``doctor`` and ``completion``. Owns the supported shells."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from datasetkit.options.build import DoctorCommand
 
 
 class CompletionOptions(Options):
-    """The shell to complete commands in."""
+    """The shell."""
 
     shell: Annotated[Literal["bash", "zsh", "fish"], Typed("[bash|zsh|fish]", is_argument=True)] = "bash"
-    """Shell that runs the script.  [default: bash]"""
+    """Shell that will run the script.  [default: bash]"""
 
 
 @dataclass(frozen=True, slots=True)
 class Script(Result):
-    """A script that completes commands in a shell."""
+    """A shell completion script."""
 
     script: str
 
@@ -35,7 +35,7 @@ class Script(Result):
 
 
 def completion(options: CompletionOptions, screen: Screen) -> None:
-    """Bash and zsh: eval "$(datasetkit completion bash)". Fish: datasetkit completion fish | source."""
+    """Usage in bash and zsh: eval "$(datasetkit completion bash)". In fish: datasetkit completion fish | source."""
     from datasetkit.cli.group import app
 
     kind = get_completion_class(options.shell)
@@ -44,10 +44,10 @@ def completion(options: CompletionOptions, screen: Screen) -> None:
 
 
 def doctor(options: DoctorCommand, screen: Screen) -> None:
-    """For each part that does not work, the command that fixes it; plug-ins with their distribution and version.
+    """Print the command that fixes each missing part, and list plug-ins with their distribution and version.
 
-    With --preset, whether its models will run here: weights, Hub, disk, device, memory and packages, each with its
-    cure. Exit code 1 where something is to be done first.
+    With --preset, check whether its models will run here: weights, Hub, disk, device, memory and packages, each with
+    its cure. Exit code 1 if something has to be done first.
     """
     if options.grounding() is None:
         found = examine()

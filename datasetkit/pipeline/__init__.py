@@ -1,1 +1,1 @@
-"""The way of a record, from a recipe to a finished build."""
+"""The steps of a record from a recipe to a finished build."""

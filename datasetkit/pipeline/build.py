@@ -1,4 +1,4 @@
-"""A build: recipe in, published folder out. Owns how source, annotation and export are put together."""
+"""A build: recipe in, published folder out. Owns how source, annotation and export are combined."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ _FETCH_OF_RECIPE = "datasetkit models fetch --preset RECIPE.yaml"
 
 
 def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: None) -> Manifest:
-    """Build a dataset, or go on with one that was interrupted.
+    """Build a dataset, or continue an interrupted build.
 
     Args:
-        recipe: what to build. Equal recipes and equal input give equal bytes, up to the rounding of models on other
-            devices or in other batches.
-        run: where to, and how.
+        recipe: what to build. Equal recipes and equal input yield equal bytes, except for the rounding of models on
+            other devices or in other batches.
+        run: the output folder, and how to build.
         on_progress: called before and after models are loaded, at the start and after every entry.
 
     Returns:
@@ -68,16 +68,16 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
     Raises:
         SourceError: the source cannot be read at all.
         SourceFailedError: the source failed while it was read; what is finished is kept.
-        RecipeError: models would replace objects that the source has, or have nothing to do.
+        RecipeError: models would replace the source's objects, or have nothing to do.
         ModelError: a model cannot be loaded.
-        OutputError: the folder holds something else.
-        PluginError: a plug-in cannot be made, or goes wrong.
+        OutputError: the folder contains something else.
+        PluginError: a plug-in cannot be created, or fails.
 
     """
     recipe = _pinned(recipe)
     _check_place(recipe, run.out)
     stages = Stages()
-    # Ours knows more nouns where it looks for objects of known categories: each who uses it makes it as it needs it.
+    # The default finder knows more nouns if objects of known categories are looked up, so each user creates its own.
     finder: PhraseFinder | None = None
     if not isinstance(recipe.phrases, NounPhraseOptions):
         finder = make_part(PHRASE_FINDERS, recipe.phrases, FIND)
@@ -101,7 +101,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
     with BuildFolder(run.out, identity, overwrite=run.overwrite) as folder:
         job = Job(folder, recipe, source, pipeline, inputs, stages, Failures(run.max_failures), on_progress)
         if folder.is_blocked:
-            logger.warning("a build that is to replace the dataset in %s is not finished there", run.out)
+            logger.warning("the build that is to replace the dataset in %s is unfinished", run.out)
         if is_stale:
             folder.begin("update")
         if folder.task in {"build", "update"}:
@@ -116,10 +116,10 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
 def _is_stale(
     found: Found, identity: BuildIdentity, recipe: Recipe, source: Source, inputs: Inputs, run: RunOptions
 ) -> bool:
-    """Whether what is published is to be built again in part, as the source has changed.
+    """Return whether parts of the published dataset have to be rebuilt because the source has changed.
 
     Raises:
-        OutputError: it has changed, and an update is not wanted.
+        OutputError: it has changed, and no update was requested.
 
     """
     is_under_way = found.pending is not None and found.pending.is_same_but_source(identity) and found.task != "retry"
@@ -132,13 +132,13 @@ def _is_stale(
         return False
     if not run.update:
         raise OutputError(
-            f"{run.out}: the source has changed since ({listed(changes)}); --update builds the parts concerned again"
+            f"{run.out}: the source has changed since ({listed(changes)}); --update rebuilds the affected parts"
         )
     return True
 
 
 def _pinned(recipe: Recipe) -> Recipe:
-    """Name the commit of a dataset on the Hub, which a branch or a tag may leave."""
+    """Pin a dataset on the Hub to a commit, since a branch or a tag may move."""
     source = recipe.source
     if not isinstance(source, HubOptions):
         return recipe
@@ -149,7 +149,7 @@ def _pinned(recipe: Recipe) -> Recipe:
 
 
 def _source(recipe: Recipe, aligner: Aligner) -> Source:
-    """Open the source; a plug-in that is a sequence of rows is read as such."""
+    """Open the source; a plug-in that is a sequence of rows is read as rows."""
     options = recipe.source
     context = SourceContext(recipe.image_limits, recipe.license, aligner, recipe.limit)
     if isinstance(options, RowsOptions) and is_data(options.instance):
@@ -174,12 +174,12 @@ def _check_place(recipe: Recipe, out: Path) -> None:
         folders = recipe.source.files
     if any(isinstance(folder, Path) and real_path(out).is_relative_to(real_path(folder)) for folder in folders):
         raise OutputError(
-            f"{out} lies inside the source's folder, where its own images would be read next time; give another --out"
+            f"{out} is inside the source's folder, so the next build would read its images; give another --out"
         )
 
 
 def _check_names(identity: BuildIdentity, out: Path) -> None:
-    """Refuse names that no file in UTF-8 can hold before anything is built."""
+    """Refuse names that cannot be written in UTF-8 before anything is built."""
     try:
         json.dumps([identity.to_json(), str(out)], ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -188,15 +188,17 @@ def _check_names(identity: BuildIdentity, out: Path) -> None:
 
 
 def _check_relabel(recipe: Recipe, source: Source) -> None:
-    """Refuse to lose objects that the source has by accident, and to replace them by nothing."""
+    """Refuse to drop the source's objects by accident, or to replace them by nothing."""
     relabel = getattr(recipe.source, "relabel", None)
     finds_objects = recipe.grounding is not None and recipe.grounding.finds_objects
     if relabel and not finds_objects:
-        raise RecipeError("--relabel replaces the source's objects by what models find; name the models with --preset")
+        raise RecipeError(
+            "--relabel replaces the source's objects by those that models find; choose models with --preset"
+        )
     if relabel is False and finds_objects and any(entry.annotation_ids for entry in source.entries()):
         raise RecipeError(
-            "the models would replace the objects that this dataset has; say --relabel if you mean it, or keep them "
-            "and describe the images only: --caption-with in place of --preset"
+            "the models would replace the objects of this dataset; add --relabel if that is intended, or keep the "
+            "objects and only describe the images: --caption-with in place of --preset"
         )
 
 
@@ -207,8 +209,8 @@ def _annotator(
         for name, field in Placement.model_fields.items():
             if (value := getattr(run, name)) != field.default:
                 raise RecipeError(
-                    f"--{name.replace('_', '-')} {value} is an option of models, but none are asked for; leave it out, "
-                    "or ask for models: --preset, or `grounding` in a recipe"
+                    f"--{name.replace('_', '-')} {value} is an option of models, but there are none; leave it out, "
+                    "or choose models: --preset, or `grounding` in a recipe"
                 )
         return None
     describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
@@ -219,7 +221,7 @@ def _annotator(
         )
     names = tuple(_model_names(recipe.grounding, describes=describes))
     on_progress(Progress("loading", 0, len(names), ", ".join(names)))
-    # Loads torch and transformers, which other builds do without.
+    # Loads torch and transformers, which other builds do not need.
     from datasetkit.pipeline.models import found_models, model_annotator
 
     options = recipe.grounding
@@ -244,7 +246,7 @@ def _model_names(options: GroundingOptions, *, describes: bool) -> Iterator[str]
 
 
 def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
-    """Name the parts in use that are not ours; rows that are data are none."""
+    """Return the plug-ins in use; rows that are data are not plug-ins."""
     grounding = recipe.grounding
     parts: list[tuple[Registry, PartOptions | None]] = [(PHRASE_FINDERS, recipe.phrases)]
     if not (isinstance(recipe.source, RowsOptions) and is_data(recipe.source.instance)):

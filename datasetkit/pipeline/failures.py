@@ -1,4 +1,4 @@
-"""Sources that fail while they are read. Owns when a build stops instead of dropping one image after the other."""
+"""Sources that fail while they are read. Owns the decision to stop a build instead of dropping image after image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datasetkit.export.dataset.part import Outcome
 
 _IN_A_ROW = 20
 _FIRST, _SHARE = 100, 0.05
-# What is dropped for these was not looked for, so it says nothing of the source.
+# Images dropped for these reasons were never requested, so they say nothing about the source.
 _NOT_READ = frozenset({DropReason.DUPLICATE_ID, DropReason.PATH_ESCAPES})
 
 
@@ -17,11 +17,11 @@ class Failures:
     """Counts failures of the source, in the order of its entries.
 
     Args:
-        most: how many a build takes in all; None for the default: fewer than 20 in a row, and at most 5 % of a part's
-            entries where it has more than 100.
+        most: maximum number of failures in a build; None for the default: fewer than 20 in a row, and at most 5 % of a
+            part's entries if it has more than 100.
 
     Attributes:
-        parts: the numbers of the parts in which the failures of the present row are.
+        parts: the numbers of the parts that contain the current run of failures.
 
     """
 
@@ -32,7 +32,7 @@ class Failures:
         self.parts: set[int] = set()
 
     def begin_part(self, index: int) -> None:
-        """Go on with another part."""
+        """Start counting another part."""
         self._index = index
         self._of_part = self._read = 0
 

@@ -1,4 +1,4 @@
-"""The files that records are made of. Owns what is noted of each, and how a changed one is told from an equal one."""
+"""The files that records are made of. Owns what is recorded about each, and how a changed one is recognised."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from datasetkit.core.protocols import Entry, Source
 from datasetkit.core.remote import RemotePath, RemoteStatus
 from datasetkit.export.dataset.accounts import Account
 
-# So many files of a remote folder are asked for one by one; then all of it is listed at once.
+# Up to this many files of a remote folder are requested one by one; beyond that, the whole folder is listed.
 _ASKED_FOR = 64
 INDEX = "its index"
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What a file was like: its size, when it was written or (of a remote one) its version, and its SHA-256."""
+    """The state of a file: its size, its modification time or (if remote) its version, and its SHA-256."""
 
     size: int
     mtime_ns: int | None
@@ -34,11 +34,11 @@ class FileState:
 
 
 class Inputs:
-    """The input files of a source, as they are now; safe to use from several threads.
+    """The current input files of a source; safe to use from several threads.
 
     Args:
-        source: names them.
-        fingerprint: of the source.
+        source: has the paths of the files.
+        fingerprint: fingerprint of the source.
 
     """
 
@@ -54,17 +54,17 @@ class Inputs:
         self.absent: list[str] = []
 
     def of(self, entry: Entry) -> dict[str, FileState]:
-        """Look at an entry's files, before it is read."""
+        """Return the state of an entry's files before it is read."""
         states = {name: self._state(place) for name, place in self._files_of(entry).items()}
         return {name: state for name, state in states.items() if state is not None}
 
     def account(self, entries: Sequence[Entry], states: Mapping[str, FileState]) -> Account:
-        """Note the files of a part.
+        """Record the files of a part.
 
         Args:
-            entries: of the part.
-            states: of its files before they were read, with the SHA-256 of those that were read whole; one that could
-                not be read is not among them.
+            entries: entries of the part.
+            states: states of its files before they were read, with the SHA-256 of those that were read whole; without
+                files that could not be read.
 
         """
         former, self._hashed = self._hashed, {}
@@ -78,7 +78,7 @@ class Inputs:
         return {"source": self.fingerprint, "entries": _digest(entries), "files": files}
 
     def changes(self, entries: Sequence[Entry], account: Account | None) -> dict[str, str]:
-        """Compare a part's files with what was noted of them; return what is different, by name."""
+        """Compare a part's files with what was recorded about them; return the differences by name."""
         if account is None or not account["files"]:
             return {} if account and account["source"] == self.fingerprint else {INDEX: "differs"}
         places, noted = self.places(entries), account["files"]
@@ -107,13 +107,13 @@ class Inputs:
         return {**self._index, **of_entries}
 
     def _state(self, place: Place) -> FileState | None:
-        """Look at a file; None where that is not possible, for whatever reason."""
+        """Return the state of a file; None if that is impossible, for whatever reason."""
         try:
             if isinstance(place, RemotePath):
                 status = self._status(place)
                 return None if status is None else FileState(status.st_size, None, status.version)
             found = place.stat()
-        except (OSError, ValueError):  # ValueError: a name that no file has
+        except (OSError, ValueError):  # ValueError: a name that no file can have
             return None
         return FileState(found.st_size, found.st_mtime_ns, None)
 
@@ -124,7 +124,7 @@ class Inputs:
             if below and self._asked[base] > _ASKED_FOR and base not in self._listed:
                 try:
                     self._listed[base] = base.statuses()
-                except OSError:  # who may read files may still not be allowed to list them
+                except OSError:  # reading files may be allowed where listing them is not
                     self._listed[base] = None
             listed = self._listed.get(base)
         return place.stat() if listed is None else listed.get(below)
@@ -132,7 +132,7 @@ class Inputs:
     def _sha256(
         self, place: Place, state: FileState, former: Mapping[tuple[Place, FileState], str | None]
     ) -> str | None:
-        """Hash a local file that no entry hashed, once for all entries; None where it is not as it was any more."""
+        """Hash a local file that no entry hashed, once for all entries; None if it has changed in the meantime."""
         if isinstance(place, RemotePath):
             return None
         key = (place, state)
@@ -149,11 +149,11 @@ class Inputs:
 
 
 def _digest(entries: Sequence[Entry]) -> str:
-    """Hash what a source announces of entries, as far as it is plain data, and not left out of comparisons."""
+    """Hash what a source says about entries, as far as it is plain data and not excluded from comparisons."""
     digest = hashlib.sha256()
     for entry in entries:
-        told = (entry.record_id, entry.annotation_ids, entry.split, entry.handle)
-        digest.update(json.dumps(told, default=_plain).encode())
+        announced = (entry.record_id, entry.annotation_ids, entry.split, entry.handle)
+        digest.update(json.dumps(announced, default=_plain).encode())
     return digest.hexdigest()
 
 

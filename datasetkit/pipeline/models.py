@@ -1,4 +1,4 @@
-"""The models that a recipe names, loaded and put together. Owns the way from options to an annotator."""
+"""The models that a recipe names, loaded and combined. Owns the construction of an annotator from options."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def model_annotator(
     """Load the models that the options name.
 
     Args:
-        options: of all models; see :func:`found_models` for those that are loaded from a folder.
+        options: options of all models; see :func:`found_models` for those that are loaded from a folder.
         placement: where they run.
         finder: finds noun phrases.
-        describes: whether a captioner may be needed; else it is not loaded.
-        key_max: how many of the mentioned objects are key objects; None for all.
-        stages: clocks.
+        describes: whether a captioner may be needed; otherwise it is not loaded.
+        key_max: how many of the mentioned objects become key objects; None for all.
+        stages: timers.
 
     Returns:
         what describes images and finds their objects, or describes them only where the options name no detector.
@@ -55,7 +55,7 @@ def model_annotator(
     Raises:
         ModelError: a model cannot be loaded.
         MissingPackageError: a package that a model needs does not work here.
-        PluginError: a plug-in cannot be made.
+        PluginError: a plug-in cannot be created.
 
     """
     device = torch_device(placement.device)
@@ -148,9 +148,9 @@ def load_detector(options: GroundingOptions, device: str) -> Detector:
 
 
 def load_segmenter(options: GroundingOptions, device: str) -> Segmenter:
-    """Load the segmenter that the options name; those of a grounder name none."""
+    """Load the segmenter that the options name; options with a grounder name none."""
     if options.segmenter is None:
-        raise ModelError("no segmenter is named: a grounder takes none")
+        raise ModelError("no segmenter is named; a grounder does not use one")
     loaded: Segmenter = make_part(SEGMENTERS, options.segmenter, SEGMENT, device=device, dtype=options.dtype)
     return loaded
 
@@ -171,7 +171,7 @@ def _grounder(options: GroundingOptions, placement: Placement, device: str, stag
 
 
 class _Batched:
-    """A grounder of a plug-in, given as many images at once as a detector is; fewer where memory runs out."""
+    """A grounder of a plug-in, called with as many images as a detector would be; fewer where memory runs out."""
 
     def __init__(self, grounder: Grounder, placement: Placement) -> None:
         self.identities = grounder.identities
@@ -181,5 +181,5 @@ class _Batched:
         )
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each image's own query; see :class:`datasetkit.core.protocols.Grounder`."""
+        """Ground each image's query; see :class:`datasetkit.core.protocols.Grounder`."""
         return self._batches.run(list(zip(images, queries, strict=True)))

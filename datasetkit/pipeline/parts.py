@@ -30,19 +30,19 @@ from datasetkit.runtime.timers import Stages
 
 logger = logging.getLogger(__name__)
 
-# Slower stages are worth a look: those that do more images a second hold nothing up.
+# Only slower stages are reported: one that handles more images per second is not a bottleneck.
 _FAST = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a build is.
+    """The progress of a build.
 
     Args:
         stage: "loading" models, "hashing" images, or "building".
         done: models loaded, or entries done.
-        total: of so many.
-        detail: what more there is to say: the models' names; drops, and the rate of each slow stage, slowest first.
+        total: how many there are.
+        detail: further information: the models' names; drops, and the rate of each slow stage, slowest first.
 
     """
 
@@ -56,12 +56,12 @@ OnProgress = Callable[[Progress], None]
 
 
 def is_failed(part: Part) -> bool:
-    """Whether records of a part were dropped that may pass later."""
+    """Return whether a part has dropped records that may succeed later."""
     return any(reason.may_pass_later for reason in part.tally.dropped["record"])
 
 
 def parts_of(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:
-    """Cut a source's entries into parts."""
+    """Split a source's entries into parts."""
     entries = itertools.islice(source.entries(), recipe.limit)
     while part := tuple(itertools.islice(entries, recipe.part_size)):
         if wrong := [entry for entry in part if not isinstance(entry, Entry)]:
@@ -72,18 +72,18 @@ def parts_of(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:
 def changes_since(
     folder: Path, published: Manifest, recipe: Recipe, source: Source, inputs: Inputs, *, is_update: bool
 ) -> list[str]:
-    """Compare the files of a source with those that a dataset was built from; return what has changed, in words.
+    """Compare the files of a source with those that a dataset was built from; return the changes in words.
 
-    Where nothing was noted of them, they count as changed for an update, and as unchanged otherwise.
+    Files about which nothing was recorded count as changed for an update, and as unchanged otherwise.
     """
     accounts = read_accounts(folder, published)
     other = [] if published.source_fingerprint == inputs.fingerprint else [f"{INDEX} differs"]
     if not accounts:
         if other or not inputs.places(next(parts_of(source, recipe), ())):
             return other
-        unknown = "the files that it was built from were not noted"
+        unknown = "the files that it was built from were not recorded"
         if not is_update:
-            logger.info("%s: %s; --update builds it again and notes them", folder, unknown)
+            logger.info("%s: %s; --update rebuilds it and records them", folder, unknown)
         return [unknown] if is_update else []
     changes: dict[str, str] = {}
     for index, entries in enumerate(parts_of(source, recipe)):
@@ -92,7 +92,7 @@ def changes_since(
     for account in accounts.values():
         _merge(changes, _all(account["files"], "is gone"))
     if inputs.absent:
-        logger.warning("of the source's files, %s cannot be read any more", listed(sorted({*inputs.absent})))
+        logger.warning("source files that can no longer be read: %s", listed(sorted({*inputs.absent})))
     if len(changes) > 1:
         changes.pop(INDEX, None)
     return [f"{name} {what}" for name, what in changes.items()] or other
@@ -103,7 +103,7 @@ def _all(names: Iterable[str], what: str) -> dict[str, str]:
 
 
 def _merge(changes: dict[str, str], found: Mapping[str, str]) -> None:
-    """Add what has changed in one more part; a file that went over from one to the other has not."""
+    """Add the changes of one more part, except files that moved from one part to the other."""
     for name, what in found.items():
         if {what, changes.get(name)} == {"is new", "is gone"}:
             del changes[name]
@@ -112,16 +112,16 @@ def _merge(changes: dict[str, str], found: Mapping[str, str]) -> None:
 
 
 class Job:
-    """What is to be done in a folder, part by part.
+    """The work to do in a folder, part by part.
 
     Args:
-        folder: where to.
+        folder: the output folder.
         recipe: what to build.
-        source: of the entries.
-        pipeline: makes outcomes of them.
+        source: has the entries.
+        pipeline: turns them into outcomes.
         inputs: the files of the source.
-        stages: its clocks.
-        failures: stops where the source fails.
+        stages: timers of the pipeline.
+        failures: stops the build if the source fails.
         on_progress: called at the start and after every entry.
 
     """
@@ -151,16 +151,16 @@ class Job:
         self._done = self._dropped = 0
 
     def carry_out(self) -> None:
-        """Build the parts that are not there yet, and publish; on a retry, only what is gained by it.
+        """Build the parts that are missing, and publish; on a retry, only improvements.
 
         Raises:
-            SourceFailedError: the source failed, or records that the published dataset has could not be read.
+            SourceFailedError: the source failed, or records of the published dataset could not be read.
 
         """
         try:
             self._build_all()
         except SourceError as error:
-            self._store.forget(self._failures.parts)  # they hold the first images that could not be read
+            self._store.forget(self._failures.parts)  # they contain the first images that could not be read
             if isinstance(error, SourceFailedError) or not _is_failure(error.__cause__):
                 raise
             raise SourceFailedError(str(error)) from error
@@ -177,8 +177,8 @@ class Job:
         for index, entries in enumerate(parts_of(self._source, self._recipe)):
             count = index + 1
             if index in store.whole and (changes := self._inputs.changes(entries, store.account(index))):
-                told = [f"{name} {what}" for name, what in changes.items()]
-                logger.info("part %d is built again: %s", index, listed(told))
+                texts = [f"{name} {what}" for name, what in changes.items()]
+                logger.info("part %d is rebuilt: %s", index, listed(texts))
                 store.forget([index])
             if index in store.whole and not self._fits(store.whole[index]):
                 store.forget([index])
@@ -204,7 +204,7 @@ class Job:
         folder.close()
 
     def _may_stay(self, part: Part, entries: Sequence[Entry]) -> bool:
-        """Whether a published part is taken over without reading anything."""
+        """Return whether a published part is kept without reading anything."""
         if not self._fits(part):
             return False
         if self._folder.task == "retry":
@@ -213,7 +213,7 @@ class Job:
         return self._folder.task == "update" and account is not None and not self._inputs.changes(entries, account)
 
     def _cut(self) -> Cut | None:
-        """Hash all images and cut them by exact shares, where these are wanted."""
+        """Hash all images and divide them by exact shares, if these are requested."""
         if not self._recipe.splits_exact or self._recipe.splits is None:
             return None
         found: set[str] = set()
@@ -225,7 +225,7 @@ class Job:
         return Cut.of(found, self._recipe.splits)
 
     def _fits(self, part: Part) -> bool:
-        """Whether all records of a part are in the splits that the exact shares give them; else it is built again."""
+        """Return whether all records of a part are in the splits of the exact shares; otherwise it is rebuilt."""
         cut = self._pipeline.cut
         return cut is None or all(cut.split(sha256) == split for split, sha256 in self._store.image_splits(part))
 
@@ -245,7 +245,7 @@ class Job:
             writer.account = self._inputs.account(entries, states)
 
     def _keep_fuller(self, former: dict[int, Part]) -> None:
-        """Leave a published part where its new one would lack one of its records, or is the same."""
+        """Keep a published part if the new one would lack one of its records, or is equal."""
         store = self._store
         for index, part in former.items():
             new = store.whole[index]
@@ -254,21 +254,19 @@ class Job:
             lost = sorted({*store.kept_ids(part)} - {*store.kept_ids(new)})
             if lost:
                 why = store.dropped_records(index)
-                told = [f"{name} ({why[name]['detail'] if name in why else 'it is gone'})" for name in lost]
-                logger.warning("part %d stays as it was: built again, it would lack %s", index, listed(told))
+                texts = [f"{name} ({why[name]['detail'] if name in why else 'it is gone'})" for name in lost]
+                logger.warning("part %d is kept as it was: rebuilt, it would lack %s", index, listed(texts))
             if lost or _digests(new) == _digests(part):
                 store.forget([index])
                 store.carry_over(part, self._accounts.get(index))
         if not all(map(self._fits, store.whole.values())):
-            logger.warning(
-                "all parts stay as they were: the borders of the splits move, and not all can be built again"
-            )
+            logger.warning("all parts are kept as they were: the split borders move, and not all parts can be rebuilt")
             store.forget([*store.whole])
             for part in former.values():
                 store.carry_over(part, self._accounts.get(part.index))
 
     def _check_losses(self) -> None:
-        """Refuse to replace a dataset of the same source by one that lacks what could not be read this time."""
+        """Refuse to replace a dataset by a build of its source without the records that could not be read this time."""
         published, store = self._folder.published, self._store
         if published is None or published.recipe["source"]["name"] != self._recipe.source.name:
             return
@@ -282,8 +280,8 @@ class Job:
         if lost := [name for part in published.parts if failed for name in store.kept_ids(part) if name in failed]:
             store.forget({failed[name][0] for name in lost})
             raise SourceFailedError(
-                f"{counted(len(lost), 'record')} that {self._folder.folder} holds could not be read this time: "
-                f"{listed([f'{name} ({failed[name][1]})' for name in lost])}; the dataset there stays as it is (to do "
+                f"{counted(len(lost), 'record')} of the dataset in {self._folder.folder} could not be read this time: "
+                f"{listed([f'{name} ({failed[name][1]})' for name in lost])}; the dataset is kept as it is (to build "
                 "without them, give another --out, or delete it)"
             )
         before, now = (
@@ -322,7 +320,7 @@ def _label_map(source: Source, recipe: Recipe) -> LabelMap:
 
 
 def _is_failure(cause: BaseException | None) -> bool:
-    """Whether a source failed, and its data are not broken: readers raise bare errors on these."""
+    """Return whether a source failed, rather than its data being broken: readers raise bare errors for broken data."""
     is_bare = type(cause) is OSError and cause.errno is None
     return cause is not None and not is_bare and not isinstance(cause, ValueError | ArrowException)
 

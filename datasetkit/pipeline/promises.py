@@ -1,4 +1,4 @@
-"""What exchangeable parts of a build promise. Owns the checks of their answers where they come from a plug-in."""
+"""What the exchangeable parts of a build promise. Owns the checks of the values that plug-ins return."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _phrases(found: Sequence[Any], text: str) -> str | None:
         return "items that are not of the class NounPhrase"
     edges = [0, *(edge for one in found for edge in (one.start, one.end)), len(text)]
     if any(first > second for first, second in pairwise(edges)) or any(one.start == one.end for one in found):
-        return f"spans {[(one.start, one.end) for one in found]}; they must rise within {len(text)} characters"
+        return f"spans {[(one.start, one.end) for one in found]}; they must be rising and within {len(text)} characters"
     return None
 
 
@@ -49,13 +49,13 @@ def _segments(found: list[Any], image: Image.Image, boxes_xyxy: FloatArray) -> s
 def _grounding(found: Grounding, image: Image.Image, query: Query) -> str | None:
     for region in found.regions:
         if not isinstance(region, Region) or len(region.phrase_scores) != len(query.phrases):
-            return f"a region that has no score for each of {len(query.phrases)} phrases"
+            return f"a region without a score for each of {len(query.phrases)} phrases"
     return _sizes([region.mask for region in found.regions], image)
 
 
 def _sizes(masks: Sequence[Any], image: Image.Image) -> str | None:
     wrong = [mask for mask in masks if getattr(mask, "size_hw", None) != (image.height, image.width)]
-    return f"a mask that is not of {image.height} x {image.width} px" if wrong else None
+    return f"a mask whose size is not {image.height} x {image.width} px" if wrong else None
 
 
 FIND = {"find": Promise((list, tuple), fault=_phrases)}

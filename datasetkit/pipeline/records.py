@@ -1,7 +1,7 @@
-"""The way of a record through a build: read, annotated, drawn, spelt as a row. Owns what runs in which thread.
+"""A record's steps in a build: read, annotated, drawn, converted to a row. Owns which step runs in which thread.
 
-Images are read ahead and rows are finished behind by threads; models run in between, in the calling thread, on as
-many images at once as they take.
+Threads read images ahead and finish rows afterwards; models run in between, in the calling thread, on as many images at
+once as fit.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from datasetkit.sources.toyworld import PRONOUN
 
 DEFAULT_SPLIT = "train"
 REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
-    PRONOUN: "a pronoun; it names what was named before"
+    PRONOUN: "a pronoun; it refers to what was named before"
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """An entry, and what has become of it so far."""
+    """An entry, and its current state."""
 
     entry: Entry
     result: Reading | Drop
@@ -50,16 +50,16 @@ class Pipeline:
     Args:
         recipe: what to build.
         source: reads the entries.
-        aligner: links words to the source's objects, where models find none.
-        annotator: describes images and finds objects by models, as the recipe says; None where no models are named.
-        filters: what says which records stay, in order, each with its name.
-        inputs: looks at the files of each entry.
-        window: how many images the annotator is given at once.
-        workers: threads.
-        stages: clocks.
+        aligner: aligns by words, if models find no objects.
+        annotator: describes images and finds objects by models, as the recipe says; None if it names no models.
+        filters: decide which records stay, in order, each with its name.
+        inputs: records the state of each entry's files.
+        window: number of images per call of the annotator.
+        workers: number of threads.
+        stages: timers.
 
     Attributes:
-        cut: of all images, where shares are to be exact; else None.
+        cut: of all images, if shares are to be exact; otherwise None.
 
     """
 
@@ -89,10 +89,10 @@ class Pipeline:
         self.cut: Cut | None = None
 
     def hashes(self, entries: Iterable[Entry]) -> Generator[str | None]:
-        """Yield the SHA-256 of each entry's image, as it came; None where the entry makes no record.
+        """Yield the SHA-256 of each entry's image, as it was read; None if the entry does not become a record.
 
         Raises:
-            SourceFailedError: an image cannot be read now that may be read later: without it, shares are not exact.
+            SourceFailedError: an image cannot be read now but perhaps later; without it, shares are not exact.
 
         """
         for item in map_in_order(self._reading, entries, self._workers):
@@ -128,7 +128,7 @@ class Pipeline:
         if reading.record.record_id != entry.record_id or not is_split_name(entry.split or DEFAULT_SPLIT):
             raise SourceError(
                 f"source {self._recipe.source.name}: entry {entry.record_id!r} of split {entry.split!r} became record "
-                f"{reading.record.record_id!r}; a record has its entry's id, a split is letters, digits and _"
+                f"{reading.record.record_id!r}; a record must have its entry's id, a split only letters, digits and _"
             )
         if reading.record.description is None and not self._recipe.source.may_lack_descriptions:
             return _Item(
@@ -155,8 +155,8 @@ class Pipeline:
         record = result.record if self._finds_objects else self._with_words(result)
         for name, one in self._filters:
             if (why := one.refusal(record)) is not None:
-                told = one_line(why).encode("utf-8", "backslashreplace").decode()
-                return _dropped(entry, Drop("record", entry.record_id, DropReason.FILTERED, f"{name}: {told}"))
+                shown = one_line(why).encode("utf-8", "backslashreplace").decode()
+                return _dropped(entry, Drop("record", entry.record_id, DropReason.FILTERED, f"{name}: {shown}"))
         with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)
@@ -190,7 +190,7 @@ class Pipeline:
 
 
 def _annotate(readings: list[Reading], annotator: Annotator) -> list[Reading | Drop]:
-    """Annotate images; where memory runs out, one by one."""
+    """Annotate images, one by one if memory runs out."""
     try:
         return annotator.annotate(readings)
     except (MemoryError, RuntimeError) as error:
@@ -201,14 +201,14 @@ def _annotate(readings: list[Reading], annotator: Annotator) -> list[Reading | D
 
 
 def _without_memory(record_id: str, error: Exception) -> Drop:
-    """Make the drop of a record for which memory ran out; any other error is raised."""
+    """Return the drop of a record for which memory ran out; raise any other error again."""
     if not is_out_of_memory(error):
         raise error
-    return Drop("record", record_id, DropReason.OUT_OF_MEMORY, "memory ran out with this image alone")
+    return Drop("record", record_id, DropReason.OUT_OF_MEMORY, "memory ran out with only this image")
 
 
 def _replaced(entry: Entry, drops: Iterable[Drop]) -> tuple[Drop, ...]:
-    """Give a drop for each of the source's annotations that gave way to what models found."""
+    """Return a drop for each of the source's annotations that were replaced by those of models."""
     dropped = {drop.item_id for drop in drops if drop.scope == "annotation"}
     replaced = partial(Drop, "annotation", reason=DropReason.RELABELLED, detail=f"record {entry.record_id}")
     return tuple(replaced(item_id=item) for item in entry.annotation_ids if item not in dropped)

@@ -1,7 +1,7 @@
-"""Which split an image goes to. Owns both ways from the hash of an image to a split: by itself, and by exact shares.
+"""Which split an image belongs to. Owns both ways from an image's hash to a split: by itself, and by exact shares.
 
-By itself an image stays where it is whatever is added. Exact shares are cut from the sorted hashes of all images, so
-an image at the border may go over to the next split when others are added.
+By itself, an image stays in its split whatever is added. Exact shares are cut from the sorted hashes of all images, so
+an image at a border may move to the next split when others are added.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def split_by_hash(sha256: str, shares: Mapping[str, float]) -> str:
 
     Args:
         sha256: hex digest of the image's bytes.
-        shares: share of each split, in order, adding up to 1.
+        shares: share of each split, in order; they sum to 1.
 
     """
-    # 13 hexadecimal digits are 52 bits, which a float holds exactly.
+    # 13 hexadecimal digits are 52 bits, which a float represents exactly.
     place = int(sha256[:_HASH_DIGITS], 16) / 16**_HASH_DIGITS
     edge = 0.0
     for name, share in shares.items():
@@ -37,11 +37,11 @@ def split_by_hash(sha256: str, shares: Mapping[str, float]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Sorted hashes, cut such that each split has exactly its share of them.
+    """Sorted hashes, divided so that each split has exactly its share of them.
 
     Args:
-        names: of the splits, in order.
-        borders: the first hash of each split but the first, rising.
+        names: names of the splits, in order.
+        borders: the first hash of each split except the first, rising.
 
     """
 
@@ -50,13 +50,13 @@ class Cut:
 
     @classmethod
     def of(cls, hashes: Collection[str], shares: Mapping[str, float]) -> Self:
-        """Cut distinct hashes of images; what is left after rounding down goes to the largest remainders."""
+        """Divide distinct hashes of images; what remains after rounding down goes to the largest remainders."""
         ordered = sorted(set(hashes))
         ends = [*accumulate(exact_counts(len(ordered), shares).values())][:-1]
         return cls(tuple(shares), tuple(ordered[end] if end < len(ordered) else _BEYOND for end in ends))
 
     def split(self, sha256: str) -> str:
-        """Return the split of an image, also of one that was not there when the hashes were cut."""
+        """Return the split of an image, also of one that was added after the hashes were divided."""
         return self.names[bisect_right(self.borders, sha256)]
 
 

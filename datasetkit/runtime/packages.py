@@ -19,8 +19,8 @@ class Package:
     """A package that some model needs.
 
     Args:
-        module: what is imported.
-        extra: the extra of datasetkit that installs it; None where it is installed by its own name.
+        module: module to import.
+        extra: extra of datasetkit that installs it; None if it is installed by its own name.
 
     """
 
@@ -28,30 +28,30 @@ class Package:
     extra: str | None = None
 
     def fault(self) -> str | None:
-        """Try to import it; return in one line what is wrong, or None."""
+        """Try to import the package; return one line about what is wrong, or None."""
         try:
             importlib.import_module(self.module)
-        # A package whose binary part does not fit the others fails in any of these ways.
+        # A package with an incompatible binary part fails in any of these ways.
         except (ImportError, RuntimeError, OSError, AttributeError) as error:
             return one_line(f"{type(error).__name__}: {error}")
         return None
 
     @property
     def command(self) -> str:
-        """The command that fixes it, typed into a shell."""
+        """Shell command that fixes the package."""
         torch = version("torch") if find_spec("torch") is not None else None
         return install_command(self, torch, clone_of(Path(__file__)), is_installed=self.is_installed)
 
     @property
     def is_installed(self) -> bool:
-        """Whether it is there at all, working or not."""
+        """Whether the package is installed, working or not."""
         return find_spec(self.module.partition(".")[0]) is not None
 
 
 TORCHVISION = Package("torchvision")
 NUM2WORDS = Package("num2words", "vlm")
 SEGMENT_ANYTHING = Package("segment_anything", "sam")
-# The top of the package is empty and imports everywhere.
+# The top-level package is empty, so importing it always works.
 GROUNDINGDINO = Package("groundingdino.models", "groundingdino")
 PEFT = Package("peft", "tune")
 PYCOCOEVALCAP = Package("pycocoevalcap", "tune")
@@ -60,8 +60,8 @@ PYCOCOEVALCAP = Package("pycocoevalcap", "tune")
 def install_command(package: Package, torch: str | None, clone: Path | None, *, is_installed: bool) -> str:
     """Return the command that installs a package next to the torch that is here.
 
-    A package that is there but broken was built for another torch, and so is any that pip would find for a torch of a
-    special build ("2.13.0+cpu"): both are then fetched anew, as builds that belong together.
+    A broken package was built for another torch, and so is any package that pip would find for a torch of a special
+    build ("2.13.0+cpu"): both are then reinstalled, as matching builds.
 
     Args:
         package: to install.
@@ -94,7 +94,7 @@ def require(what: str, *packages: Package) -> None:
     """Check the packages of one model.
 
     Raises:
-        MissingPackageError: one of them does not work; the message has the command that fixes it.
+        MissingPackageError: one of them does not work; the message contains the command that fixes it.
 
     """
     found = first_fault(packages)
@@ -104,9 +104,9 @@ def require(what: str, *packages: Package) -> None:
 
 
 def first_fault(packages: Sequence[Package]) -> tuple[Package, str, str] | None:
-    """Return the first package that does not work, its fault, and the command that fixes all of them; None if all work.
+    """Return the first package that does not work, its fault, and the command that fixes all; None if all work.
 
-    Later packages import earlier ones: one that is there may well work once the first does.
+    Later packages import earlier ones, so an installed one may work as soon as the first one does.
     """
     faults = [(package, fault) for package in packages if (fault := package.fault()) is not None]
     if not faults:

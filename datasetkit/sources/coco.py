@@ -1,7 +1,7 @@
 """COCO-format data: images with human masks and captions. Owns how COCO's entries become records.
 
-Annotations are indexed, not loaded: memory stays a small part of the files' size. Files of our own export come back as
-the records that they were, with what people have edited in them.
+Annotations are indexed, not loaded, so that memory stays far below the size of the files. Files that datasetkit
+exported are read back as the original records, with the edits that people have made in them.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ _NOT_THERE = frozenset({DropReason.MISSING, DropReason.PATH_ESCAPES})
 
 @dataclass(frozen=True, slots=True)
 class _Handle:
-    """Which image, and which caption where each makes a record of its own; ``duplicate`` marks an id seen before.
+    """One image, or one of its captions if each caption is a record; ``duplicate`` marks an id that was seen before.
 
-    ``objects`` are the annotations that are the record's, with what its caption says of them; None are all.
+    ``objects`` are the record's annotations, each with what its caption says about it; None for all of the image.
     """
 
     image: int
@@ -65,7 +65,7 @@ class CocoSource:
     """Images, instance masks and captions in COCO's format.
 
     Raises:
-        SourceError: a file is missing or broken, none is given, or none of the images is there.
+        SourceError: a file is missing or broken, neither file was given, or none of the images exists.
 
     """
 
@@ -85,21 +85,21 @@ class CocoSource:
         if options.crowds == "auto" and self._index.all_crowds:
             self._are_things = True
             logger.warning(
-                "%s: every instance has iscrowd, as CVAT exports masks; they are taken as single things (--crowds keep "
-                "takes them as crowds, --crowds instances as things without this warning)",
+                "%s: every instance has iscrowd, as in CVAT's mask exports; they are read as single objects (--crowds "
+                "keep reads them as crowds, --crowds instances as single objects without this warning)",
                 instances,
             )
         if instances is not None and len(self._index.instances) and not self._index.categories:
-            logger.warning("%s has no categories: no phrase can name an object of it", instances)
+            logger.warning("%s has no categories, so phrases cannot name its objects", instances)
         self._objects = ObjectReader(self._index, options.crowds, are_things=self._are_things)
         self._check_folder()
 
     def fingerprint(self) -> str:
-        """Hex digest over the annotation files' bytes."""
+        """Return a hex digest of the annotation files' bytes."""
         return hashlib.sha256("".join(file.sha256 for file in self._index.files).encode()).hexdigest()
 
     def __len__(self) -> int:
-        """How many records there are: images, or captions for ``all``."""
+        """Return the number of records: images, or captions for ``all``."""
         index, numbers = self._index, range(len(self._index.image_ids))
         if not self._takes_all:
             return len(numbers)
@@ -107,11 +107,11 @@ class CocoSource:
 
     @property
     def _takes_all(self) -> bool:
-        """Whether every caption makes a record of its own."""
+        """Whether every caption becomes a record."""
         return self._options.caption == "all" or (self._options.caption == "auto" and self._index.has_records)
 
     def entries(self) -> Iterator[Entry]:
-        """Announce every image in the order of the files, or every caption of it for ``all``."""
+        """Yield an entry for every image in the order of the files, or for each of its captions for ``all``."""
         record_ids: set[str] = set()
         for number, image_id in enumerate(self._index.image_ids):
             annotation_ids = tuple(place[0] for place in self._index.instances.of(number))
@@ -126,7 +126,7 @@ class CocoSource:
     def _entries_of(
         self, number: int, annotation_ids: tuple[str, ...], places: Sequence[tuple[str, int, int]], record_ids: set[str]
     ) -> Iterator[Entry]:
-        """Announce the captions of an image; those of our own export have their records' ids and objects."""
+        """Yield an entry per caption of an image; exported captions have the ids and objects of their records."""
         captions = [self._index.captions.read(start, length) for _, start, length in places]
         seen: set[str] = set()
         for (caption_id, *place), caption in zip(places, captions, strict=True):
@@ -145,7 +145,7 @@ class CocoSource:
         return tuple(self._index.categories.values())
 
     def stray_drops(self) -> Iterator[Drop]:
-        """Yield entries that are none, and annotations whose image neither file lists."""
+        """Yield entries that cannot be read, and annotations whose image is in neither file."""
         return iter(self._index.drops)
 
     def passed_over(self) -> Iterator[PassedOver]:
@@ -153,7 +153,7 @@ class CocoSource:
         return self._index.passed_over()
 
     def inputs(self, entry: Entry) -> Mapping[str, Place]:
-        """Name the image's file; by the first name that it has where it is not there."""
+        """Return the path of the image's file; by the first of its names if no file exists."""
         names = [*_file_names(self._index.image_entries(entry.handle.image))]
         for name in names:
             with suppress(UnusableError):
@@ -162,15 +162,15 @@ class CocoSource:
         return {name: self._files.folder / name for name in names[:1] if not leads_out(name)}
 
     def index_files(self) -> Mapping[str, Place]:
-        """Name the annotation files by their options."""
+        """Return the paths of the annotation files by their options."""
         files = {"instances": self._options.instances, "captions": self._options.captions}
         return {option: place for option, place in files.items() if place is not None}
 
     def read(self, entry: Entry) -> Reading:
-        """Open one image, decode its masks and choose its caption.
+        """Load one image, decode its masks and choose its caption.
 
         Raises:
-            UnusableError: the image cannot be used, or the masks belong to another size.
+            UnusableError: the image cannot be used, or the masks are for another size.
 
         """
         handle: _Handle = entry.handle
@@ -209,7 +209,7 @@ class CocoSource:
     def _about(
         self, number: int, image: Json, file: FoundFile, loaded: LoadedImage, sha256: str
     ) -> tuple[Provenance, str, str, dict[NoticeKind, str]]:
-        """Return where an image came from, its id, its name, and what is odd in what our own export says of that."""
+        """Return an image's origin, id and name, and what is wrong with the origin in an export of datasetkit."""
         path = as_text(file.name)
         uri = str(image.get("flickr_url") or image.get("coco_url") or path)
         named = self._index.licenses.get(identity(image.get("license")))
@@ -223,12 +223,12 @@ class CocoSource:
                 odd[NoticeKind.DETAILS_UNUSABLE] = f"the image's source: {error}"
             if is_other(loaded, source.sha256):
                 odd[NoticeKind.OTHER_BYTES] = ""
-        if "://" in source.uri:  # an address does not say in which folder the file is; the image's name does then
+        if "://" in source.uri:  # a URL does not say in which folder the file is; the image's name does
             name = str(PurePosixPath(path.replace("\\", "_")).with_name(name))
         return source, image_id, own_name(image) or name, odd
 
     def _described(self, plain: Reading, caption: Json, ids: Mapping[str, int]) -> Reading:
-        """Add a caption to the record of its image, and what our own export says of the record with it."""
+        """Add a caption to its image's record, together with what an export of datasetkit says about the record."""
         text = _words(caption)
         if not is_own_caption(caption):
             return replace(plain, record=replace(plain.record, description=text and text.strip()))
@@ -250,13 +250,13 @@ class CocoSource:
         return replace(plain, record=record, notices=notices, is_annotated=links.are_given, is_edited=is_edited)
 
     def _named_by(self, category_ids: object) -> tuple[str, ...]:
-        """Return the names of LVIS's lists of categories: those checked absent, and those not marked exhaustively."""
+        """Return the names in LVIS's lists: categories verified as absent, and those not exhaustively annotated."""
         ids = category_ids if isinstance(category_ids, list) else []
         categories = (self._index.categories.get(identity(one)) for one in ids)
         return tuple(category.name for category in categories if category is not None)
 
     def _file(self, record_id: str, entries: Sequence[Mapping[str, Any]]) -> tuple[FoundFile, bytes]:
-        """Read an image by the first of its entries' names that is there."""
+        """Read an image by the first of its entries' names that exists."""
         missing = UnusableError(DropReason.MISSING, f"image {record_id} has neither file_name nor coco_url")
         for number, name in enumerate(_file_names(entries)):
             try:
@@ -268,7 +268,7 @@ class CocoSource:
         raise missing
 
     def _check_folder(self) -> None:
-        """Refuse a folder without any of the images: every one of them would be dropped."""
+        """Refuse a folder that has none of the images: every image would be dropped."""
         if isinstance(self._options.images, RemotePath):
             return
         missed: list[str] = []
@@ -284,10 +284,10 @@ class CocoSource:
                     return
         if missed:
             advice = self._files.advice(missed, "--images")
-            raise SourceError(f"{self._options.images} has none of the images that the files name: {advice}")
+            raise SourceError(f"{self._options.images} has none of the images that the files list: {advice}")
 
     def _captions(self, handle: _Handle) -> Sequence[Json]:
-        """Return the captions to choose from: several for ``best-aligned``, an empty one where there is none."""
+        """Return the captions to choose from: several for ``best-aligned``, an empty one if there is none."""
         captions = self._index.captions
         if handle.caption is not None:
             return [captions.read(*handle.caption)]
@@ -300,7 +300,7 @@ class CocoSource:
 
 
 def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:
-    """Return the names of an image's file; where there is none, as in LVIS, it is the last part of the address."""
+    """Return the names of an image's file; without file_name, as in LVIS, it is the last part of the URL."""
     names: dict[str, None] = {}
     for entry in entries:
         name, address = entry.get("file_name"), entry.get("coco_url")
@@ -312,7 +312,7 @@ def _file_names(entries: Iterable[Mapping[str, Any]]) -> dict[str, None]:
 
 
 def _differ(names: Iterable[str]) -> bool:
-    """Return whether names are of different files; COCO of 2014 has COCO_train2014_ before the name of 2017."""
+    """Return whether names belong to different files; COCO 2014 prefixes the names of 2017 with COCO_train2014_."""
     stems = sorted({file_stem(name) for name in names}, key=len)
     return not all(longer.endswith(stems[0]) for longer in stems)
 
@@ -323,6 +323,6 @@ def _words(caption: Json) -> str | None:
 
 
 def _most_objects_named(readings: Sequence[Reading], aligner: Aligner) -> Reading:
-    """Annotate records and choose the one whose description names most objects; the earlier one of equals."""
+    """Annotate records and choose the one whose description names the most objects; the earlier one of equals."""
     aligned = [one if one.is_annotated else replace(one, record=aligner.align(one.record)) for one in readings]
     return max(aligned, key=lambda one: sum(item.status is ObjectStatus.MENTIONED for item in one.record.objects))

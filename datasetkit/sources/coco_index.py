@@ -1,4 +1,4 @@
-"""COCO's two annotation files, indexed. Owns which image every annotation belongs to, and where it is."""
+"""COCO's two annotation files, indexed. Owns to which image each annotation belongs, and where it is in the file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from datasetkit.sources.json_index import JsonFile, Postings
 logger = logging.getLogger(__name__)
 
 _LONGEST_QUOTE = 60
-UNCAPTIONED = "uncaptioned"  # the list of our own export that has the records without a description
-# Keys of COCO's elements of which something is made, or nothing is to be made.
+UNCAPTIONED = "uncaptioned"  # list of datasetkit's export with the records that have no description
+# Keys of COCO's elements that are used, or ignored without a notice.
 _READ_KEYS: dict[str, frozenset[str]] = {
     "images": frozenset(
         [
@@ -59,16 +59,16 @@ class _Element:
     length: int
 
     def get(self, key: str) -> Any:
-        """Return the value of a key, None where the element has no keys."""
+        """Return the value of a key; None if the element is not an object or lacks the key."""
         return self.value.get(key) if isinstance(self.value, dict) else None
 
     @property
     def id(self) -> int | str | None:
-        """What its id is compared by."""
+        """The value that its id is compared by."""
         return identity(self.get("id"))
 
     def drop(self, key: str, wanted: str) -> Drop:
-        """Return the account of an element that is left out for what it has under a key."""
+        """Return the drop of an element whose value of a key is unusable."""
         name = f"{self.key}[{self.number}]"
         came = f"{key} is {repr(self.get(key))[:_LONGEST_QUOTE]}"
         if not isinstance(self.value, dict):
@@ -77,12 +77,12 @@ class _Element:
             "record" if self.key == "images" else "annotation",
             spelled(self.get("id")) or name,
             DropReason.BAD_ENTRY,
-            f"{name} of {self.file.path.name} (byte {self.start}): its {came}; COCO has {wanted} there",
+            f"{name} of {self.file.path.name} (byte {self.start}): its {came}; COCO requires {wanted}",
         )
 
 
 class Annotations:
-    """The annotations of one file by image: their ids and places."""
+    """The annotations of one file by image: their ids and offsets."""
 
     def __init__(self, file: JsonFile | None) -> None:
         self.file = file
@@ -93,11 +93,11 @@ class Annotations:
         self._postings = Postings()
 
     def __len__(self) -> int:
-        """How many there are whose image is known."""
+        """Return the number of annotations whose image is known."""
         return len(self._postings)
 
     def add(self, image_key: int, annotation_id: Any, start: int, length: int) -> None:
-        """Note one annotation of the image with that key."""
+        """Add an annotation of the image with that key."""
         number = identity(annotation_id)
         if number is None:
             self._unnumbered.append(len(self._found) + 1)
@@ -110,10 +110,10 @@ class Annotations:
         self._found.extend((image_key, number, start, length))
 
     def assign(self, numbers: Mapping[int, int], images: int) -> Iterator[tuple[int, str]]:
-        """Group by image, after the last :meth:`add`; those without an id are numbered after the largest.
+        """Group by image, after the last :meth:`add`; annotations without an id are numbered after the largest id.
 
         Yields:
-            image key and annotation id of those whose image is not known.
+            the image key and annotation id of each annotation whose image is unknown.
 
         """
         for number, place in enumerate(self._unnumbered, self._largest + 1):
@@ -132,17 +132,17 @@ class Annotations:
         return [(self._names.get(start) or str(key), start, length) for key, start, length in self._postings.of(number)]
 
     def read(self, start: int, length: int) -> dict[str, Any]:
-        """Read an annotation by its place."""
+        """Read an annotation at an offset."""
         return self.file.element(start, length) if self.file else {}
 
 
 class CocoIndex:
-    """Where everything is in the two files: ids and places, no pixels and no polygons.
+    """Where everything is in the two files: ids and offsets, without pixels and polygons.
 
     Args:
-        instances: the file of masks.
-        captions: the file of captions.
-        encoding: of both.
+        instances: the file with masks.
+        captions: the file with captions.
+        encoding: of both files.
         ignore: keys of elements that are not refused.
 
     """
@@ -160,11 +160,11 @@ class CocoIndex:
         self.files: list[JsonFile] = []
         self._ignore = ignore
         self._has_instances = instances is not None
-        # Number of the file, first byte and length of each image's entry; 0, 0, 0 for one that the other file lacks.
+        # Number of the file, first byte and length of each image's entry; 0, 0, 0 if the other file lacks the image.
         self._images = array("q")
         self._again = array("q")
         self._image_keys = array("q")
-        # By what an id is compared by: a key, in order of appearance. By key: the number of its image.
+        # By the value that ids are compared by: a key, in order of appearance. By key: the number of the image.
         self._keys: dict[int | str, int] = {}
         self._numbers: dict[int, int] = {}
         self._unread: set[str] = set()
@@ -189,7 +189,7 @@ class CocoIndex:
         return self._numbers[self._image_keys[number]] != number
 
     def image_entries(self, number: int) -> list[dict[str, Any]]:
-        """Read an image's entry, and that of the other file where it has one, too."""
+        """Read an image's entry, and its entry in the other file if there is one."""
         places = (entries[3 * number : 3 * number + 3] for entries in (self._images, self._again))
         return [self.files[file].element(start, length) for file, start, length in places if length]
 
@@ -257,7 +257,7 @@ class CocoIndex:
         value = element.get("id")
         image_id, name = identity(value), spelled(value)
         if image_id is None or name is None:
-            self.drops.append(element.drop("id", "a number or a text"))
+            self.drops.append(element.drop("id", "a number or a string"))
             return
         key = self._key(image_id, value)
         place = array("q", (self.files.index(element.file), element.start, element.length))
@@ -278,9 +278,9 @@ class CocoIndex:
         value, text = element.get("image_id"), element.get("caption")
         image_id = identity(value)
         if image_id is None:
-            self.drops.append(element.drop("image_id", "the number or text of an image"))
+            self.drops.append(element.drop("image_id", "the id of an image"))
         elif is_caption and text is not None and not isinstance(text, str) and text == text:  # but NaN
-            self.drops.append(element.drop("caption", "a text"))
+            self.drops.append(element.drop("caption", "a string"))
         else:
             key, annotation_id = self._key(image_id, value), element.get("id")
             if isinstance(annotation_id, float) or element.id is None:
@@ -303,5 +303,5 @@ class CocoIndex:
 
 
 def _sound(text: str) -> str:
-    """Return a text with a question mark for half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    """Return a text with a question mark for each lone surrogate, which JSON can encode and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode("utf-8")

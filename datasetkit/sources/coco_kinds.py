@@ -1,4 +1,4 @@
-"""Files that are given for COCO's but are of another kind. Owns how they are recognised and what is said of them."""
+"""Files of other formats that were passed as COCO files. Owns how they are recognised and the advice about them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from datasetkit.core.errors import SourceError
 from datasetkit.core.paths import Place
 
-_OWN_CAPTIONS = "`build coco` reads captions from a COCO captions file alone"
-_WRITE_THEM = "write its captions to one, and pass over the rest with --ignore caption --ignore tokens_positive"
-# List, keys of its first element, what the file is, what to do. The list "" is a file that is a list itself.
+_OWN_CAPTIONS = "`build coco` reads captions only from a COCO captions file"
+_WRITE_THEM = "write its captions to such a file, and skip the rest with --ignore caption --ignore tokens_positive"
+# List, keys of its first element, what the file is, what to do. The list "" is a file that is itself a list.
 _KINDS: tuple[tuple[str, frozenset[str], str, str], ...] = (
     (
         "annotations",
@@ -21,14 +21,14 @@ _KINDS: tuple[tuple[str, frozenset[str], str, str], ...] = (
     (
         "annotations",
         frozenset({"tokens_positive"}),
-        f"MDETR (or GoldG) data, with links of phrases as tokens_positive; {_OWN_CAPTIONS}",
+        f"MDETR (or GoldG) data, with phrase links in tokens_positive; {_OWN_CAPTIONS}",
         _WRITE_THEM,
     ),
     (
         "images",
         frozenset({"sentences"}),
         f"Karpathy's caption splits (captions in the images' sentences); {_OWN_CAPTIONS}",
-        "write them to one, or give COCO's own, and pass over these with --ignore sentences",
+        "write them to such a file, or use COCO's captions, and skip these with --ignore sentences",
     ),
     (
         "images",
@@ -45,13 +45,13 @@ _KINDS: tuple[tuple[str, frozenset[str], str, str], ...] = (
     (
         "",
         frozenset({"image_id", "caption"}),
-        "a list of captions, as models' results are, without images",
+        "a list of captions without images, as models write their results",
         'wrap it as {"images": [...], "annotations": [...]}',
     ),
     (
         "",
         frozenset({"image_id", "category_id"}),
-        "a list of detections, as models' results are, without images and categories",
+        "a list of detections without images and categories, as models write their results",
         'wrap it as {"images": [...], "annotations": [...], "categories": [...]}',
     ),
     (
@@ -65,16 +65,16 @@ CHECKED_LISTS = frozenset(kind for kind, *_ in _KINDS)
 
 
 def check_kind(path: Place, key: str, element: Any, ignore: Collection[str]) -> None:
-    """Refuse a file by the first element of one of its lists.
+    """Refuse a file of another format, recognised by the first element of one of its lists.
 
     Args:
         path: the file.
         key: the list.
         element: its first element.
-        ignore: keys of elements that are passed over on purpose.
+        ignore: keys of elements that are skipped on purpose.
 
     Raises:
-        SourceError: it is of a known other kind.
+        SourceError: the file has a known other format.
 
     """
     keys = element.keys() - frozenset(ignore) if isinstance(element, Mapping) else frozenset()
@@ -91,12 +91,12 @@ def check_lists(path: Place, lists: Mapping[str, bool]) -> None:
         lists: its keys at the top level, and whether each holds a list.
 
     Raises:
-        SourceError: neither images nor annotations are there, or one is something else than a list.
+        SourceError: it has neither images nor annotations, or one of them is not a list.
 
     """
     for key in ("images", "annotations"):
         if lists.get(key) is False:
-            raise SourceError(f"{path} has something else than a list as its {key}; COCO has a list there")
+            raise SourceError(f"{path}: its {key} is not a list; COCO requires a list")
     if not lists.keys() & {"images", "annotations"}:
         raise SourceError(f"{path} has neither images nor annotations; {_held(lists)}")
 

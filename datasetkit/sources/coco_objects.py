@@ -1,4 +1,4 @@
-"""Objects of COCO's images. Owns the way from an annotation to an object, and the frame that masks were drawn on."""
+"""Objects of COCO's images. Owns the conversion of annotations to objects, and the frame that masks were drawn in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datasetkit.sources.coco_values import identity, is_crowd, read_box, read_sh
 
 @dataclass(frozen=True, slots=True)
 class FoundObjects:
-    """The objects of one record, their ids by those of their annotations, and what was left out or is odd."""
+    """The objects of one record, their ids by annotation id, and what was dropped or is worth a notice."""
 
     objects: tuple[KeyObject, ...]
     ids: Mapping[str, int]
@@ -30,9 +30,9 @@ class ObjectReader:
     """Reads objects.
 
     Args:
-        index: where annotations are.
-        crowds: what those with iscrowd are, as the option has it.
-        are_things: whether they are single things.
+        index: where the annotations are.
+        crowds: the value of the option: how annotations with iscrowd are read.
+        are_things: whether they are single objects.
 
     """
 
@@ -47,14 +47,14 @@ class ObjectReader:
         """Read the objects of a record.
 
         Args:
-            record_id: the record's.
-            number: of the image.
-            image: its entry.
-            loaded: its file.
-            listed: the annotations that are the record's, in order, with what its caption says of them; None for all.
+            record_id: id of the record.
+            number: number of the image.
+            image: the image's entry.
+            loaded: the image's file.
+            listed: the record's annotations, in order, with what its caption says about each; None for all.
 
         Raises:
-            UnusableError: the masks belong to an image of another size.
+            UnusableError: the masks are for an image of another size.
 
         """
         places = self._index.instances.of(number)
@@ -88,10 +88,10 @@ class ObjectReader:
     def _object(
         self, annotation: Json, annotation_id: str, frame_hw: tuple[int, int], turn: int
     ) -> tuple[KeyObject, dict[NoticeKind, str]]:
-        """Read an annotation as COCO has it, and what is odd in it, with details.
+        """Read one annotation; return the object and its notices with their details.
 
         Raises:
-            UnusableError: no part of it is in the image.
+            UnusableError: no part of it is inside the image.
 
         """
         crowd = not self._are_things and is_crowd(annotation.get("iscrowd"))
@@ -115,7 +115,7 @@ class ObjectReader:
 
 
 def _as_said(item: KeyObject, annotation: Json, said: Json, odd: dict[NoticeKind, str]) -> KeyObject:
-    """Add what our own export says of an object, in its annotation and in its record's caption, as far as it can be."""
+    """Add, as far as it is valid, what an export of datasetkit says about an object in annotation and caption."""
     try:
         if is_own_annotation(annotation):
             item = object_of(item, annotation)
@@ -126,7 +126,7 @@ def _as_said(item: KeyObject, annotation: Json, said: Json, odd: dict[NoticeKind
 
 
 def _object_ids(annotation_ids: list[str], listed: Mapping[str, Json] | None) -> list[int]:
-    """Return the ids that a caption lists for its objects; those that are none, or come twice, are numbered anew."""
+    """Return the ids that a caption lists for its objects; invalid or repeated ids are replaced by new numbers."""
     wanted = [(listed or {}).get(one, {}).get("id") for one in annotation_ids]
     taken: set[int] = set()
     free = max([one for one in wanted if type(one) is int and 0 <= one < 2**31 - len(wanted)], default=-1) + 1
@@ -142,9 +142,9 @@ def _object_ids(annotation_ids: list[str], listed: Mapping[str, Json] | None) ->
 
 
 def _mask_frame(image: Json, loaded: LoadedImage) -> tuple[tuple[int, int], int, list[NoticeKind]]:
-    """Return the size of the image that masks were drawn on, the EXIF orientation to turn them by, and what is odd.
+    """Return the size of the image that masks were drawn on, the EXIF orientation to apply to them, and notices.
 
-    A side that is not stated, or as null, 0 or no number, fits any image.
+    A side that is missing, null, 0 or not a number fits any image.
     """
     stated = [whole(image.get(side)) for side in ("height", "width")]
     known = [(place, side) for place, side in enumerate(stated) if side is not None and side > 0]
@@ -160,5 +160,5 @@ def _mask_frame(image: Json, loaded: LoadedImage) -> tuple[tuple[int, int], int,
     height, width = upright_hw
     raise UnusableError(
         DropReason.SIZE_MISMATCH,
-        f"masks are for {stated[1]}x{stated[0]} px, the image {loaded.encoded.name} has {width}x{height} px",
+        f"the masks are for {stated[1]}x{stated[0]} px, the image {loaded.encoded.name} has {width}x{height} px",
     )

@@ -1,7 +1,7 @@
-"""What our own COCO export says beyond COCO. Owns its keys, and how objects, phrases and questions come back.
+"""What datasetkit's COCO export stores beyond COCO. Owns its keys, and how objects, phrases and questions are restored.
 
-An annotation is ours if it has all of our keys, a caption if it has ``record_id`` and ``phrases``, an image if it has
-``source_id`` and ``source``. People edit such files: what fits no more is left out, with a reason, and never guessed.
+An annotation is recognised by all of these keys, a caption by ``record_id`` and ``phrases``, an image by ``source_id``
+and ``source``. People edit such files: what no longer fits is left out, with a reason, and never guessed.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ _KEYS = {
     "annotations": _OBJECT_KEYS | {"source_id", "provenance", "category"},
     "captions": frozenset({"record_id", "phrases", "questions", "language", "objects"}),
 }
-# What values of another type, or that contradict each other, raise.
+# Raised by values of another type or that contradict each other.
 UNFIT = (AttributeError, LookupError, TypeError, ValueError)
 Json = Mapping[str, Any]
 _T = TypeVar("_T")
 
 
 def is_own_image(image: Json) -> bool:
-    """Return whether an image is of our export."""
+    """Return whether datasetkit exported an image."""
     return isinstance(image.get("source_id"), str) and isinstance(image.get("source"), Mapping)
 
 
 def is_own_annotation(annotation: Json) -> bool:
-    """Return whether an annotation is of our export."""
+    """Return whether datasetkit exported an annotation."""
     return annotation.keys() >= _OBJECT_KEYS
 
 
 def is_own_caption(caption: Json) -> bool:
-    """Return whether a caption is of our export."""
+    """Return whether datasetkit exported a caption."""
     return bool(spelled(caption.get("record_id"))) and isinstance(caption.get("phrases"), list)
 
 
 def own_keys(key: str, value: Json, *, links: bool) -> frozenset[str]:
-    """Return the keys of an element that are read beside COCO's own.
+    """Return the keys of an element that are read in addition to COCO's.
 
     Args:
-        key: of the list that it is in.
+        key: key of the list that contains it.
         value: the element.
         links: whether there are annotations that phrases can name.
 
@@ -74,17 +74,17 @@ def own_keys(key: str, value: Json, *, links: bool) -> frozenset[str]:
 
 
 def provenance_of(image: Json, plain: Provenance) -> Provenance:
-    """Return where an image came from.
+    """Return an image's origin.
 
     Raises:
-        one of UNFIT: that cannot be.
+        one of UNFIT: it is invalid.
 
     """
     return replace(plain, uri=str(image["source"]["uri"]), sha256=image["source"]["sha256"])
 
 
 def own_name(image: Json) -> str | None:
-    """Return the name of an image that our export could not give to its file; None where it is that of the file."""
+    """Return the name of an image that could not be its file's name in the export; None if it is the file's name."""
     source = image.get("source")
     name = source.get("path") if is_own_image(image) and isinstance(source, Mapping) else None
     is_name = isinstance(name, str) and "\\" not in name and {"", ".", ".."}.isdisjoint(name.split("/"))
@@ -92,10 +92,10 @@ def own_name(image: Json) -> str | None:
 
 
 def object_of(item: KeyObject, said: Json) -> KeyObject:
-    """Add to an object what an annotation, or a caption's ``objects``, says of it.
+    """Add to an object what an annotation, or a caption's ``objects``, says about it.
 
     Raises:
-        one of UNFIT: it contradicts itself.
+        one of UNFIT: the values contradict each other.
 
     """
     changes: dict[str, Any] = {}
@@ -123,10 +123,10 @@ def object_of(item: KeyObject, said: Json) -> KeyObject:
 
 
 def listed_objects(caption: Json, others: Sequence[Json], annotation_ids: Sequence[str]) -> dict[str, Json] | None:
-    """Return which of an image's annotations are a record's objects, with what its caption says of each; None for all.
+    """Return a record's annotations among those of its image, with what its caption says about each; None for all.
 
     Args:
-        caption: of the record.
+        caption: the record's caption.
         others: all captions of the image.
         annotation_ids: of the image; one that no caption lists was added by hand, and belongs to every record.
 
@@ -149,13 +149,14 @@ def _listed(caption: Json) -> dict[str, Json] | None:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """What a caption says of its record.
+    """What a caption says about its record.
 
     Args:
         phrases: those that fit.
         questions: those that fit.
-        faults: why others do not, one each.
-        are_given: whether the phrases stand; not where none of several fits, as where the caption is a new one.
+        faults: why others do not, one text each.
+        are_given: whether the phrases are used; not if there are several and none fits, for example because the caption
+            was rewritten.
 
     """
 
@@ -169,18 +170,25 @@ def links_of(caption: Json, text: str | None, ids: Mapping[str, int], *, has_lin
     """Read phrases and questions.
 
     Args:
-        caption: one of ours.
-        text: of the description.
-        ids: object ids by annotation ids.
-        has_links: whether there are annotations; without, questions name no objects, and phrases are not read.
+        caption: one that datasetkit exported.
+        text: the description.
+        ids: object ids by annotation id.
+        has_links: whether there are annotations; without them, questions name no objects and phrases are not read.
 
     """
     faults: list[str] = []
     wanted = caption["phrases"] if has_links else []
-    phrases = list(_fitting(wanted, lambda value, told: _phrase(value, text or "", ids, told), "phrase", faults))
+    phrases = list(
+        _fitting(wanted, lambda value, problems: _phrase(value, text or "", ids, problems), "phrase", faults)
+    )
     known = ids if has_links else None
     questions = list(
-        _fitting(caption.get("questions") or [], lambda value, told: _question(value, known, told), "question", faults)
+        _fitting(
+            caption.get("questions") or [],
+            lambda value, problems: _question(value, known, problems),
+            "question",
+            faults,
+        )
     )
     return Links(
         tuple(sorted(phrases, key=lambda phrase: phrase.start)),
@@ -191,7 +199,7 @@ def links_of(caption: Json, text: str | None, ids: Mapping[str, int], *, has_lin
 
 
 def contradicts_links(record: Record) -> bool:
-    """Return whether objects say otherwise of themselves than the phrases do."""
+    """Return whether the objects contradict the phrases."""
     mentioned = {one for phrase in record.phrases for one in phrase.object_ids}
     candidates = {candidate.object_id for phrase in record.phrases for candidate in phrase.candidates}
     return any(
@@ -208,28 +216,28 @@ def contradicts_links(record: Record) -> bool:
 
 
 def _fitting(values: Any, read: Callable[[Any, list[str]], _T], what: str, faults: list[str]) -> Iterator[_T]:
-    """Read what fits; of what fits in part, too, the faults are named."""
+    """Read the values that fit; also report the faults of values that fit in part."""
     for number, value in enumerate(values if isinstance(values, list) else []):
-        told: list[str] = []
+        problems: list[str] = []
         try:
-            yield read(value, told)
+            yield read(value, problems)
         except UNFIT as error:
-            told = [f"{error} is missing" if isinstance(error, KeyError) else str(error)]
-        faults += [f"{what} {number}: {one}" for one in told]
+            problems = [f"{error} is missing" if isinstance(error, KeyError) else str(error)]
+        faults += [f"{what} {number}: {one}" for one in problems]
 
 
-def _phrase(value: Json, text: str, ids: Mapping[str, int], told: list[str]) -> Phrase:
-    """Read a phrase; annotations that it names decide its status, whatever it was before.
+def _phrase(value: Json, text: str, ids: Mapping[str, int], problems: list[str]) -> Phrase:
+    """Read a phrase; its status follows from the annotations that it names, whatever it was before.
 
     Raises:
-        one of UNFIT: it is none, or none of the annotations that it names is there.
+        one of UNFIT: it is not a phrase, or none of the annotations that it names exists.
 
     """
     start, end = _of_type(value["start"], int), _of_type(value["end"], int)
     words = value.get("text", text[start:end])
     if not 0 <= start < end <= len(text) or text[start:end] != words:
         raise ValueError(f"characters {start} to {end} of the caption are not {words!r}")
-    named = _object_ids(value["annotation_ids"], ids, told)
+    named = _object_ids(value["annotation_ids"], ids, problems)
     candidates = tuple(
         Candidate(_object_id(one["annotation_id"], ids), _number(one["score"])) for one in value.get("candidates") or ()
     )
@@ -253,17 +261,17 @@ def _phrase(value: Json, text: str, ids: Mapping[str, int], told: list[str]) -> 
     )
 
 
-def _question(value: Json, ids: Mapping[str, int] | None, told: list[str]) -> Question:
-    named = () if ids is None else _object_ids(value.get("annotation_ids") or [], ids, told)
+def _question(value: Json, ids: Mapping[str, int] | None, problems: list[str]) -> Question:
+    named = () if ids is None else _object_ids(value.get("annotation_ids") or [], ids, problems)
     question, answer, kind = (_of_type(value[name], str) for name in ("question", "answer", "type"))
     return Question(question, answer, kind, tuple(_of_type(one, str) for one in value.get("options") or ()), named)
 
 
-def _object_ids(values: object, ids: Mapping[str, int], told: list[str]) -> tuple[int, ...]:
-    """Return the objects that annotations became, each once; those that are not there are named in ``told``.
+def _object_ids(values: object, ids: Mapping[str, int], problems: list[str]) -> tuple[int, ...]:
+    """Return the objects of annotations, each once; add annotations that do not exist to ``problems``.
 
     Raises:
-        ValueError: there are some, but none of them is there.
+        ValueError: annotations are named, but none of them exists.
 
     """
     found: dict[int, None] = {}
@@ -271,9 +279,9 @@ def _object_ids(values: object, ids: Mapping[str, int], told: list[str]) -> tupl
         try:
             found[_object_id(value, ids)] = None
         except ValueError as error:
-            told.append(str(error))
-    if told and not found:
-        raise ValueError(told[0])
+            problems.append(str(error))
+    if problems and not found:
+        raise ValueError(problems[0])
     return tuple(found)
 
 
@@ -285,7 +293,7 @@ def _object_id(value: object, ids: Mapping[str, int]) -> int:
 
 
 def _number(value: object) -> float | None:
-    """Return a number, or None where there is none."""
+    """Return a number, or None if it is None."""
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise TypeError(f"{value!r} must be a number")
     return value

@@ -1,4 +1,4 @@
-"""Values of COCO's entries in the spellings that tools write. Owns which spellings are harmless, and what they mean."""
+"""Values of COCO's entries as various tools write them. Owns which variants are harmless, and what they mean."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from datasetkit.core.record import box_inside
 
 _FARTHEST_PX = 2**31
 _WHOLE = re.compile(r"([+-]?\d{1,18})(\.0*)?", re.ASCII)
-# What Python writes for bytes; no run lengths have quotes. Of what they have, it doubles the backslash alone.
+# The repr of bytes in Python; run lengths contain no quotes, and of their characters only the backslash is doubled.
 _BYTES = re.compile(r"b'.*'|b\".*\"", re.DOTALL)
 _YES = frozenset({"1", "1.0", "true", "yes"})
 _RESPELLED = frozenset({NoticeKind.SEGMENTATION_RESPELLED})
 
 
 def whole(value: object) -> int | None:
-    """Return the whole number that is written as ``7``, ``7.0``, ``"7"`` or ``"007"``, or None."""
+    """Return the whole number written as ``7``, ``7.0``, ``"7"`` or ``"007"``, or None."""
     if type(value) is int:
         return value
     if isinstance(value, str):
@@ -30,13 +30,13 @@ def whole(value: object) -> int | None:
 
 
 def identity(value: object) -> int | str | None:
-    """Return what an id is compared by: 7 for ``7``, ``7.0`` and ``"007"``, any other text itself; None for no id."""
+    """Return what an id is compared by: 7 for ``7``, ``7.0`` and ``"007"``, any other text itself; None if unset."""
     number = whole(value)
     return spelled(value) if number is None and isinstance(value, str) else number
 
 
 def spelled(value: object) -> str | None:
-    """Return an id as it is published: a text as it is, a number in digits; None for no id."""
+    """Return an id as it is published: a text as it is, a number in digits; None without an id."""
     if isinstance(value, str):
         return value.strip().encode("utf-8", "replace").decode("utf-8") or None
     number = whole(value)
@@ -44,17 +44,17 @@ def spelled(value: object) -> str | None:
 
 
 def is_crowd(value: object) -> bool:
-    """Return whether ``iscrowd`` says so: 1, true, ``"1"``, but not ``"0"``, null or NaN."""
+    """Return whether ``iscrowd`` is set: by 1, true or ``"1"``, but not by ``"0"``, null or NaN."""
     if isinstance(value, str):
         return value.strip().casefold() in _YES
     return isinstance(value, int | float) and value != 0 and value == value
 
 
 def read_box(value: object) -> Box | None:
-    """Return four numbers as a box, or None where they are no such."""
+    """Return a list of four numbers as a box, or None if it is anything else."""
     if not isinstance(value, list) or len(value) != 4:
         return None
-    if not all(isinstance(number, int | float) and abs(number) <= _FARTHEST_PX for number in value):  # NaN fails this
+    if not all(isinstance(number, int | float) and abs(number) <= _FARTHEST_PX for number in value):  # false for NaN
         return None
     return float(value[0]), float(value[1]), float(value[2]), float(value[3])
 
@@ -62,63 +62,63 @@ def read_box(value: object) -> Box | None:
 def read_shape(
     annotation: Mapping[str, Any], size_hw: tuple[int, int], *, ignored: bool
 ) -> tuple[Mask | None, Box | None, dict[NoticeKind, str]]:
-    """Read an instance's mask, its box as far as it is known where there is no mask, and what is odd, with details.
+    """Read an instance's mask, or its box as far as it is known if there is no mask, and notices with their details.
 
     Raises:
-        UnusableError: ``outside_image``; no part of the instance is in the image.
+        UnusableError: ``outside_image``; no part of the instance is inside the image.
 
     """
     segmentation = annotation.get("segmentation")
     stated = read_box(annotation.get("bbox")) or _points_box(segmentation)
     inside = stated and box_inside(stated, size_hw)
     if ignored:
-        return None, inside, {NoticeKind.INSTANCE_WITHOUT_MASK: "a crowd, whose mask --crowds ignore leaves out"}
+        return None, inside, {NoticeKind.INSTANCE_WITHOUT_MASK: "a crowd; --crowds ignore leaves out its mask"}
     if segmentation is None or segmentation == []:
         known = "a box" if inside else "its category"
         return (
             None,
             inside,
-            {NoticeKind.INSTANCE_WITHOUT_MASK: f"there is no segmentation; {known} is all that is known"},
+            {NoticeKind.INSTANCE_WITHOUT_MASK: f"there is no segmentation; only {known} is known"},
         )
     try:
         sound, odd = sound_segmentation(segmentation, size_hw)
         return Mask.from_coco(sound, size_hw), None, dict.fromkeys(sorted(odd), "")
     except UnusableError as error:
-        # A box without area may still be where the instance is.
+        # A box without area may still show where the instance is.
         if error.reason is DropReason.OUTSIDE_IMAGE and stated and min(stated[2:]) > 0 and inside is None:
             raise
         return None, inside, {NoticeKind.INSTANCE_WITHOUT_MASK: f"{error.reason}: {error.detail}"}
 
 
 def _points_box(segmentation: object) -> Box | None:
-    """Return the box (left, top, width, height), px, around the points of polygons, sound or not; None without any."""
+    """Return the box (left, top, width, height), px, around polygon points, valid or not; None without points."""
     parts = segmentation if isinstance(segmentation, list) else []
     parts = [parts] if all(map(_is_number, parts)) else parts
     flat = [part for part in map(_flattened, parts) if isinstance(part, list) and all(map(_is_number, part))]
     points = [point for part in flat for point in zip(part[0::2], part[1::2], strict=False)]
-    points = [point for point in points if all(abs(number) <= _FARTHEST_PX for number in point)]  # NaN fails this
+    points = [point for point in points if all(abs(number) <= _FARTHEST_PX for number in point)]  # false for NaN
     xs, ys = [x for x, _ in points], [y for _, y in points]
     return read_box([min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]) if xs and ys else None
 
 
 def sound_segmentation(value: Any, size_hw: tuple[int, int]) -> tuple[Any, frozenset[NoticeKind]]:
-    """Return a segmentation without what is harmlessly wrong with it, and what that was.
+    """Return a segmentation without its harmless faults, and what these were.
 
-    A flat list of numbers, or of points, becomes a polygon of one part; parts that are none are left out where others
-    are sound; run lengths and sizes that are written as floats become whole numbers, and b'...' its text.
+    A flat list of numbers, or of points, becomes a polygon of one part; invalid parts are left out if others are valid;
+    run lengths and sizes that are written as floats become whole numbers, and b'...' becomes its text.
     """
     if isinstance(value, list):
         return _sound_polygons(value, size_hw)
     if not isinstance(value, Mapping):
         return value, frozenset()
-    mended = {key: _mended(item) for key, item in value.items()}
-    if all(one is other for one, other in zip(value.values(), mended.values(), strict=True)):
+    repaired = {key: _plain_value(item) for key, item in value.items()}
+    if all(one is other for one, other in zip(value.values(), repaired.values(), strict=True)):
         return value, frozenset()
-    return mended, _RESPELLED
+    return repaired, _RESPELLED
 
 
-def _mended(value: Any) -> Any:
-    """Return a value of run lengths in its plain spelling: whole numbers, and text that is not written as b'...'."""
+def _plain_value(value: Any) -> Any:
+    """Return a value of run lengths in its plain form: whole numbers, and text that is not written as b'...'."""
     if isinstance(value, list) and not all(type(number) is int for number in value):
         numbers = [whole(number) for number in value]
         return value if None in numbers else numbers
@@ -144,7 +144,7 @@ def _sound_polygons(value: list[Any], size_hw: tuple[int, int]) -> tuple[Any, fr
 
 
 def _flattened(part: Any) -> Any:
-    """Return a part of points [[x, y], ...] as numbers, any other as it is."""
+    """Return a part of points [[x, y], ...] as numbers, any other part as it is."""
     if isinstance(part, list) and part and all(map(_is_point, part)):
         return [number for point in part for number in point]
     return part

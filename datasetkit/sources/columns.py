@@ -1,4 +1,4 @@
-"""Which columns of a table hold what. Owns how an image, its text, its split and its license are found."""
+"""Which column of a table holds what. Owns how the columns of image, text, split and license are found."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from datasetkit.sources.unused import SPLIT_COLUMN, TEXT, Unused, leaves_of_type
 UNKNOWN_LICENSE = "unknown"
 _CREATIVE_COMMONS = re.compile(r"creativecommons\.org/(licenses|publicdomain)/([a-z-]+)/(\d\.\d)")
 TEXT_HINT = "--text-column says which of them holds the descriptions"
-PICTURE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "images")
+IMAGE_NAMES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "images")
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns that are read: encoded images, as bytes or as {bytes, path}, and what there is beside them.
+    """The columns that are read: encoded images, as bytes or as {bytes, path}, and the columns that belong to them.
 
-    ``text`` may be the dotted path of a text inside a column. Where the rows are whole records of a built dataset, in
-    ``version`` of the schema, the rest counts for nothing.
+    ``text`` may be the dotted path of a text inside a column. If the rows are whole records of a built dataset, in
+    ``version`` of the schema, the other fields are not used.
     """
 
     image: str
@@ -42,7 +42,7 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every column that is read."""
+        """All columns that are read."""
         if self.is_record:
             return tuple(row_schema(overlay=False, version=self.version).names)
         found = (self.image, self.text_path[0] if self.text else None, self.id, self.license, self.split)
@@ -50,26 +50,27 @@ class Columns:
 
     @property
     def text_path(self) -> tuple[str, ...]:
-        """The column of the text, and the names inside it."""
+        """The column of the text, and the path inside it."""
         return (self.text or "",) if self.text_is_column else tuple((self.text or "").split("."))
 
 
 def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Columns:
-    """Find the columns of a table; those that are named are taken as they are.
+    """Find the columns of a table; columns that the options name are used as they are.
 
     Args:
-        schema: the table's, with the Hub's feature types in its metadata where there are any.
-        where: what the table is called in messages.
-        options: which columns are named.
+        schema: of the table, with the Hub's feature types in its metadata if there are any.
+        where: name of the table in messages.
+        options: names of columns.
 
     Raises:
-        SourceError: a named column is missing or of the wrong type, or none, or no one, can be the images'.
+        SourceError: a named column is missing or has the wrong type, or no column, or more than one, can hold the
+            images.
 
     """
     image, text, row_id = options.image_column, options.text_column, options.id_column
     if image is text is row_id is None and (version := version_of_columns(schema)) is not None:
         return Columns("image", is_record=True, version=version)
-    wanted = (*(name for name in (image, text, row_id) if name is not None), *CAPTION_COLUMNS, *PICTURE_NAMES)
+    wanted = (*(name for name in (image, text, row_id) if name is not None), *CAPTION_COLUMNS, *IMAGE_NAMES)
     if twice := [name for name in wanted if schema.names.count(name) > 1]:
         raise SourceError(f"{where} has two columns named {twice[0]}; rename one")
     top = None if text is None else text if text in schema.names else text.partition(".")[0]
@@ -96,7 +97,7 @@ def find_columns(schema: pa.Schema, where: str, options: TableOptions) -> Column
 
 
 def count_unused(unused: Unused, schema: pa.Schema, columns: Columns) -> None:
-    """Count the columns that are not read; those of a built dataset belong to records, which were not asked for."""
+    """Count the columns that are not read, except those of a built dataset, which belong to its records."""
     if version_of_columns(schema) is not None:
         return
     for field in schema:
@@ -107,7 +108,7 @@ def count_unused(unused: Unused, schema: pa.Schema, columns: Columns) -> None:
 
 
 def only_item(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a list's items; of anything else the type as it is."""
+    """Return the type of a list's items; any other type as it is."""
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     return kind.value_type if is_list else kind
 
@@ -135,18 +136,20 @@ def _find_image(schema: pa.Schema, where: str) -> str:
         if len(names) == 1:
             return names[0]
         if names:
-            known = next((name for name in PICTURE_NAMES if name in names), None)
+            known = next((name for name in IMAGE_NAMES if name in names), None)
             if known is None:
-                raise SourceError(f"{where}: any of {', '.join(names)} may hold the images; name one as image column")
+                raise SourceError(
+                    f"{where}: any of {', '.join(names)} may hold the images; choose one with --image-column"
+                )
             return known
     raise SourceError(
-        f"{where} has no column of encoded images; it has {', '.join(schema.names)}. Where rows name files, use "
-        "`build folder` with the rows as metadata.parquet beside the images, their names in file_name"
+        f"{where} has no column of encoded images; it has {', '.join(schema.names)}. If its rows name image files, use "
+        "`build folder` with the table as metadata.parquet next to the images and their names in file_name"
     )
 
 
 def _features(schema: pa.Schema) -> dict[str, str]:
-    """Give the Hub's name of each column's feature type, as far as the schema says."""
+    """Return the Hub's feature type of each column, as far as the schema names it."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         inner = {
@@ -183,7 +186,7 @@ def _is_id(kind: pa.DataType) -> bool:
 
 
 def license_identifier(license_entry: Mapping[str, Any]) -> str:
-    """Give the Hub's identifier of a license ({"name", "url"}), its name where the Hub has none, or "unknown"."""
+    """Return the Hub's identifier of a license ({"name", "url"}), its name if the Hub has none, or "unknown"."""
     match = _CREATIVE_COMMONS.search(str(license_entry.get("url") or ""))
     if match and match[2] == "zero":
         return f"cc0-{match[3]}"

@@ -1,4 +1,4 @@
-"""Metadata of ``datasetkit export --to imagefolder``: whole records, their images in files. Owns how rows are read."""
+"""Metadata of ``datasetkit export --to imagefolder``: whole records with images in files. Owns how rows are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datasetkit.sources.in_order import InOrder
 from datasetkit.sources.parquet_tables import Table, group_rows, ids_of_records, open_parquet, table_rows
 
 FILE_COLUMN = "file_name"
-_PATH_COLUMN = "image_path"  # since 0.4; before, it was the name of the file
+_PATH_COLUMN = "image_path"  # since 0.4; before, it held the name of the file
 _SCHEMA = pa.schema([field for field in row_schema(overlay=False) if field.name != "image"])
 _COLUMNS = frozenset([FILE_COLUMN, *row_schema(overlay=False, version=FIRST_VERSION).names]) - {"image"}
 
@@ -34,11 +34,11 @@ class ExportedRows:
 
     Args:
         path: of the file.
-        name: the file's, below the source's folder.
+        name: of the file, relative to the source's folder.
 
     Attributes:
-        label_map: the categories of the dataset that was exported.
-        split: that of the rows; None where the file is in no folder of one.
+        label_map: the categories of the exported dataset.
+        split: of the rows; None if the file is not in a folder of a split.
 
     Raises:
         SourceError: the file cannot be read as Parquet.
@@ -61,22 +61,22 @@ class ExportedRows:
             return is_exported(dict.fromkeys(file.schema_arrow.names))
 
     def ids(self) -> Iterator[tuple[list[int], str | None, str | None]]:
-        """Yield of each row the ids of its objects, the name of its file, and its record's id."""
+        """Yield for each row the ids of its objects, the name of its file, and its record's id."""
         return ids_of_records(self._table.path, FILE_COLUMN, "record_id")
 
     def digest(self) -> str:
-        """Hash the file."""
+        """Return a hash of the file."""
         return hashlib.sha256(self._table.path.read_bytes()).hexdigest()
 
     def row(self, number: int, image: bytes) -> dict[str, Any]:
-        """Read a row, from 0, as a built dataset has it.
+        """Read a row, counted from 0, in the form that a built dataset has.
 
         Args:
-            number: of the row.
-            image: the bytes of its file.
+            number: number of the row.
+            image: bytes of its image file.
 
         Raises:
-            UnusableError: it cannot be read, or its values have other types, as people and tools write them.
+            UnusableError: it cannot be read, or its values have other types, for example after an edit.
 
         """
         row: Mapping[str, Any] | UnusableError = self._rows.take(number)
@@ -86,6 +86,6 @@ class ExportedRows:
         try:
             typed: dict[str, Any] = pa.RecordBatch.from_pylist([dict(row)], schema=_SCHEMA).to_pylist()[0]
         except (ArithmeticError, TypeError, ValueError, pa.ArrowException) as error:
-            detail = f"{self._table.name} row {number} is no valid record: {one_line(error)}"
+            detail = f"{self._table.name} row {number} is not a valid record: {one_line(error)}"
             raise UnusableError(DropReason.BAD_ROW, detail) from None
         return {**typed, "image": {"bytes": image, "path": path}}

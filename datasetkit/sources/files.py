@@ -1,4 +1,4 @@
-"""Files of sources. Owns what their names say of splits and shards, and how an image's file is read."""
+"""Files of sources. Owns what their names reveal about splits and shards, and how an image's file is read."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NAMED = re.compile(r"[a-z]+", re.IGNORECASE)
 
 
 def as_text(name: str) -> str:
-    """Spell a name so that a UTF-8 file can hold it: what is no character is written as its code."""
+    """Return a name in a form that a UTF-8 file can hold: bytes that are not characters are escaped."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -51,19 +51,19 @@ def read_image(path: Place, limits: ImageLimits, root: Place | None = None) -> b
 
     Args:
         path: of the file.
-        limits: on its size.
-        root: folder of the source; where it is gone or empty, the source fails and not the image.
+        limits: maximum size.
+        root: folder of the source; if it is gone or empty, the error is one of the source, not of the image.
 
     Raises:
         UnusableError: ``missing``, ``unreadable`` or ``too_many_bytes``.
 
     """
     if "\0" in str(path):
-        raise UnusableError(DropReason.MISSING, f"{path.name!r} holds a null byte, which no file's name has")
+        raise UnusableError(DropReason.MISSING, f"{path.name!r} contains a null byte, which no file name can")
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UnusableError(DropReason.UNREADABLE, f"{path.name} is no file but a folder, a pipe or a device")
+            raise UnusableError(DropReason.UNREADABLE, f"{path.name} is not a file but a folder, a pipe or a device")
         if status.st_size > limits.max_bytes:
             raise UnusableError(
                 DropReason.TOO_MANY_BYTES,
@@ -80,13 +80,13 @@ def read_image(path: Place, limits: ImageLimits, root: Place | None = None) -> b
 
 
 def unreadable(error: BaseException | None, detail: str) -> UnusableError:
-    """Return the error for a source that fails, or for a broken file: readers raise bare errors on damaged data."""
+    """Return the error of an unreachable source or of a broken file: readers raise bare errors for damaged data."""
     is_failure = isinstance(error, OSError) and error.errno not in {None, *_WRONG_NAMES}
     return (UnreachableError if is_failure else UnusableError)(DropReason.UNREADABLE, detail)
 
 
 def is_gone(folder: Place) -> bool:
-    """Return whether a source's folder is not there any more, or is empty, as a share that is not mounted."""
+    """Return whether a source's folder no longer exists, or is empty like a share that is not mounted."""
     try:
         return not folder.is_dir() if isinstance(folder, RemotePath) else not any(folder.iterdir())
     except OSError:
@@ -99,7 +99,7 @@ def is_built_folder(folder: Place) -> bool:
 
 
 def label_map_of(places: Sequence[Place]) -> LabelMap:
-    """Return the label map of the built folders among some places; an empty one where there is not just one."""
+    """Return the label map of the built folders among these paths; an empty one unless there is exactly one."""
     found: dict[LabelMap, None] = {}
     for place in places:
         if place.is_dir() and is_built_folder(place):
@@ -109,13 +109,13 @@ def label_map_of(places: Sequence[Place]) -> LabelMap:
 
 
 def split_of_folder(name: str) -> str | None:
-    """Give the split that a file's first folder names, or None."""
+    """Return the split that a file's first folder names, or None."""
     top, _, below = name.partition("/")
     return _SPLITS.get(top.lower()) if below else None
 
 
 def split_of_shard(name: str) -> str | None:
-    """Give the split that a shard's name tells: ``SPLIT-00000-of-00001``, else its first word or folder, or None."""
+    """Return the split in a shard's name: ``SPLIT-00000-of-00001``, else its first word or folder, or None."""
     stem = PurePosixPath(name).stem
     numbered = _NUMBERED.fullmatch(stem)
     if numbered:
@@ -125,7 +125,7 @@ def split_of_shard(name: str) -> str | None:
 
 
 def split_of_value(value: object) -> str | None:
-    """Return the split that a cell names, so spelt that a file's name can hold it; None where it names none."""
+    """Return the split that a cell names, in a form that a file name can contain; None if it names none."""
     name = re.sub(r"\W+", "_", value.strip(), flags=re.ASCII).strip("_") if isinstance(value, str) else ""
     return _SPLITS.get(name.lower(), name) or None
 
@@ -133,18 +133,18 @@ def split_of_value(value: object) -> str | None:
 def list_shards(
     places: Sequence[Place], suffix: str, passed_over: PassedOverCounts | None = None
 ) -> list[tuple[str, Place]]:
-    """Find files by their ending in folders, and take those that are named themselves.
+    """Find files by their suffix in folders, and accept files that are named directly.
 
     Args:
-        places: files and folders, all of them local or all remote; hidden files and folders are passed over.
-        suffix: the ending, as ``.tar``.
-        passed_over: where the other files of folders are counted; those of a built dataset are not.
+        places: files and folders, all of them local or all remote; hidden files and folders are skipped.
+        suffix: the suffix, such as ``.tar``.
+        passed_over: counts the other files of folders, except those of a built dataset.
 
     Returns:
-        each file once, by its name below the innermost folder that holds all places, sorted by it.
+        each file once, by its name relative to the innermost folder that holds all places, sorted by it.
 
     Raises:
-        SourceError: a place is not there, a folder holds no such file, or some are local and some remote.
+        SourceError: a path does not exist, a folder has no such file, or some paths are local and some remote.
 
     """
     found: dict[Place, PurePosixPath] = {}
@@ -165,9 +165,7 @@ def list_shards(
         else:
             raise SourceError(f"{place} is neither a file nor a folder; give {suffix} files or folders of them")
     if len({isinstance(place, RemotePath) for place in found}) > 1:
-        raise SourceError(
-            "some files are on this machine and some remote, so no folder holds them all; build them apart"
-        )
+        raise SourceError("some files are local and some remote, so no folder holds them all; build them separately")
     root = os.path.commonpath(list(found.values()))
     named = ((as_text(PurePosixPath(str(path)).relative_to(root).as_posix()), path) for path in found)
     return sorted(named, key=itemgetter(0))

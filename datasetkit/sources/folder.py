@@ -1,8 +1,8 @@
-"""A folder of images, with metadata, with a file of text for each, or without either. Owns the imagefolder convention.
+"""A folder of images, with metadata, with a text file per image, or with neither. Owns the imagefolder convention.
 
-Metadata files (``metadata.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``) may be in any folder; their ``file_name``
-column is relative to where they are. Those of ``datasetkit export --to imagefolder`` hold whole records. An image of
-which they say nothing is described by ``NAME.txt`` or ``NAME.jpg.txt`` next to it.
+Metadata files (``metadata.jsonl``, ``.csv``, ``.tsv`` or ``.parquet``) may be in any folder; their ``file_name`` column
+is relative to their location. Those of ``datasetkit export --to imagefolder`` hold whole records. An image that they do
+not list is described by ``NAME.txt`` or ``NAME.jpg.txt`` next to it.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ _RECORD = Columns("image", is_record=True)
 
 
 class FolderSource(Source):
-    """Images below a folder, recursively, with the descriptions of its metadata files or of files of text.
+    """Images below a folder, recursively, with descriptions from metadata files or text files.
 
     Raises:
-        SourceError: the folder is missing, holds no image or a built dataset, a metadata file is broken, or texts or
-            masks are plainly there that no record would have.
+        SourceError: the folder is missing, has no image or is a built dataset, a metadata file is broken, or the folder
+            clearly has texts or masks that no record would get.
 
     """
 
     def __init__(self, options: FolderOptions, context: SourceContext = SourceContext()) -> None:
         folder = options.folder
         if not folder.is_dir():
-            raise SourceError(f"{folder} is no folder; give the folder of the images")
+            raise SourceError(f"{folder} is not a folder; give the folder of the images")
         if is_built_folder(folder):
             raise SourceError(f"{folder} is a built dataset; `datasetkit build parquet {folder}` reads its records")
         self._limits = context.limits
@@ -96,52 +96,52 @@ class FolderSource(Source):
         self._unused.check(has_texts=has_texts, no_texts=no_texts, hint=hint)
 
     def fingerprint(self) -> str:
-        """Hex digest over every name with its metadata and the bytes of its file of text."""
+        """Return a hex digest of every name with its metadata and the bytes of its text file."""
         digest = hashlib.sha256()
         described = list(self._texts.names)
         texts = dict(zip(described, map_in_order(self._texts.digest, described, _READ_AT_ONCE), strict=True))
         for image in self._images:
-            told = [image.name, image.description, image.license, image.split, texts.get(image.name)]
-            digest.update(json.dumps(told, default=str).encode("utf-8", "surrogatepass"))
+            facts = [image.name, image.description, image.license, image.split, texts.get(image.name)]
+            digest.update(json.dumps(facts, default=str).encode("utf-8", "surrogatepass"))
         for exported in self._exported:
             digest.update(exported.digest().encode())
         return digest.hexdigest()
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """Return the number of images."""
         return len(self._images)
 
     def entries(self) -> Iterator[Entry]:
-        """Announce the images: those of the metadata files in their order, then all others by name."""
+        """Yield an entry for each image: those of the metadata files in their order, then all others by name."""
         for image in self._images:
             record_id = image.record_id or as_text(image.name)
             objects = tuple(f"{record_id}/{object_id}" for object_id in image.object_ids)
             yield Entry(record_id, objects, image.split or split_of_folder(image.name), image)
 
     def passed_over(self) -> Iterator[PassedOver]:
-        """Yield the files and columns of which nothing is made."""
+        """Yield the files and columns that are not used."""
         return iter(self._unused.counts)
 
     def inputs(self, entry: Entry) -> Mapping[str, Place]:
-        """Name the image's file, there or not, and that of its text."""
+        """Return the path of the image's file, whether it exists or not, and that of its text."""
         image: ListedImage = entry.handle
         names = (image.name, self._texts.names.get(image.name))
         return {name: self._names.folder / name for name in names if name and not leads_out(name)}
 
     def label_map(self) -> LabelMap:
-        """Return that of the dataset that was exported, where the folder is such an export."""
+        """Return the label map of the exported dataset, if the folder is such an export."""
         found = {exported.label_map: None for exported in self._exported}
         return next(iter(found)) if len(found) == 1 else ()
 
     def index_files(self) -> Mapping[str, Place]:
-        """Name the metadata files."""
+        """Return the paths of the metadata files."""
         return {name: self._names.folder / name for name in self._metadata}
 
     def read(self, entry: Entry) -> Reading:
-        """Open one image.
+        """Load one image.
 
         Raises:
-            UnusableError: the image, or what describes it, cannot be used.
+            UnusableError: the image, or its description, cannot be used.
 
         """
         image: ListedImage = entry.handle

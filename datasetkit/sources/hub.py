@@ -1,7 +1,7 @@
-"""Datasets of the Hugging Face Hub. Owns the commit that is read, and the way of a row there to its record.
+"""Datasets of the Hugging Face Hub. Owns the commit that is read, and the conversion of its rows to records.
 
-Everything goes through ``datasets``, which never runs code of a repository. Images stay encoded as they are. Rows of
-datasets that were built here come back as the records they were.
+Everything goes through ``datasets``, which never runs code from a repository. Images stay encoded as they are. Rows of
+datasets that datasetkit built are read back as the original records.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from datasetkit.sources.unused import Unused
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """One split: the number of its first row, how many it has, and the way to one of them."""
+    """One split: the number of its first row, how many rows it has, and the access to them."""
 
     name: str
     dataset: Any
@@ -48,12 +48,12 @@ class _Split:
 
 
 class HubSource(RowSource):
-    """Rows of a dataset on the Hub. Of a list of texts the first counts.
+    """Rows of a dataset on the Hub. In a list of texts, the first one is used.
 
-    To stream a dataset that does not say how many rows it has, it must be known how many are wanted.
+    Streaming a dataset that does not state how many rows it has requires the number of rows that are wanted.
 
     Raises:
-        SourceError: the dataset cannot be loaded, or its columns are not to be found.
+        SourceError: the dataset cannot be loaded, or its columns cannot be found.
 
     """
 
@@ -76,13 +76,13 @@ class HubSource(RowSource):
         self._length = first
 
     def fingerprint(self) -> str:
-        """Hex digest over the repository, its commit, and which rows and columns are read."""
-        told: list[Any] = [self._options.repo, self._source.commit, self._options.config]
-        told += [[split.name, split.rows, split.columns.names] for split in self._splits]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        """Return a hex digest of the repository, its commit, and the selection of rows and columns."""
+        facts: list[Any] = [self._options.repo, self._source.commit, self._options.config]
+        facts += [[split.name, split.rows, split.columns.names] for split in self._splits]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def __len__(self) -> int:
-        """How many rows there are; of a stream, as far as they are wanted."""
+        """Return the number of rows; of a stream, as far as they are wanted."""
         return self._length
 
     def passed_over(self) -> Iterator[PassedOver]:
@@ -90,7 +90,7 @@ class HubSource(RowSource):
         return iter(self._unused.counts)
 
     def _rows_known(self) -> Iterator[Row]:
-        """Go through the rows, split by split; of the columns only ids and splits are read."""
+        """Yield the rows, split by split, reading only the columns of ids and splits."""
         for split in self._splits:
             for row, (record_id, objects, own) in enumerate(itertools.islice(self._ids(split), split.rows)):
                 yield Row(split.first + row, record_id, f"{split.name}/{row}", objects, own or split.name)
@@ -133,7 +133,7 @@ class HubSource(RowSource):
         return _Split(name, dataset, columns, first, rows, in_order.take)
 
     def _ids(self, split: _Split) -> Iterator[tuple[object, Sequence[int], str | None]]:
-        """Yield each row's id, None where it has none, the ids of its objects, and the split that it names."""
+        """Yield each row's id (None without one), the ids of its objects, and the split that it names."""
         names = [name for name in (split.columns.id, split.columns.split) if name is not None]
         if split.columns.is_record:
             for table in self._source.keys(split.name, split.dataset, ["record_id", "objects"]):

@@ -1,4 +1,4 @@
-"""Images that a Hub dataset keeps beside its rows. Owns which names in a row may be opened: the repository's own."""
+"""Images that a Hub dataset stores next to its rows. Owns the rule that a row may only name files of its repository."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from datasetkit.sources.files import as_text, read_image
 from datasetkit.sources.hub_loading import without_queries
 
 _PLACE = re.compile(r"(?P<archive>(?:zip|tar)://[^:]*::)?(?P<file>.+)", re.DOTALL)
-# What files in archives raise that are damaged, encrypted or packed in an unknown way.
+# Raised for files in archives that are damaged, encrypted or compressed in an unknown way.
 _DAMAGE = (EOFError, LookupError, OSError, RuntimeError, ValueError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
 class RepositoryFiles:
-    """Files of one commit, as rows name them: by address where they are streamed, by place in the cache otherwise.
+    """Files of one commit, as rows name them: by URL if they are streamed, otherwise by their path in the cache.
 
-    A row is data from elsewhere; a name in it that leads anywhere else is not opened.
+    A row is untrusted data; a name in it that leads anywhere else is not opened.
     """
 
     def __init__(self, repo: str, commit: str, limits: ImageLimits) -> None:
@@ -37,11 +37,11 @@ class RepositoryFiles:
         self._limits = limits
 
     def opened(self, value: Any) -> Any:
-        """Give a cell with its image's bytes, where it only names a file of the repository; any other as it is.
+        """Return a cell with its image's bytes if it only names a file of the repository; any other cell as it is.
 
         Raises:
             UnusableError: the file cannot be read, or is too large.
-            SourceError: the Hub cannot be reached, or refuses.
+            SourceError: the Hub cannot be reached, or denies access.
 
         """
         path = value.get("path") if isinstance(value, dict) and value.get("bytes") is None else None
@@ -54,7 +54,7 @@ class RepositoryFiles:
             return {"bytes": self._streamed(path), "path": PurePosixPath(path.split("::")[0]).name}
         if self._is_cached(path):
             return {"bytes": read_image(Path(path), self._limits), "path": PurePosixPath(path).name}
-        raise UnusableError(DropReason.PATH_ESCAPES, f"{as_text(path)!r} is no file of the dataset's repository")
+        raise UnusableError(DropReason.PATH_ESCAPES, f"{as_text(path)!r} is not a file of the dataset's repository")
 
     def _is_cached(self, path: str) -> bool:
         if "\0" in path or not Path(path).is_absolute():
@@ -83,13 +83,13 @@ class RepositoryFiles:
             detail = f"{as_text(path)} cannot be read: {type(error).__name__}"
             raise UnusableError(DropReason.UNREADABLE, detail) from error
         if len(data) > self._limits.max_bytes:
-            detail = f"{as_text(path)} has more than {self._limits.max_bytes:,} bytes, which are allowed"
+            detail = f"{as_text(path)} has more than the {self._limits.max_bytes:,} bytes that are allowed"
             raise UnusableError(DropReason.TOO_MANY_BYTES, detail)
         return data
 
 
 def _refusal(error: BaseException | None) -> Exception | None:
-    """Give the Hub's refusal behind an error, or the network's; readers of archives take it for damage."""
+    """Return the Hub's or the network's error behind an error that readers of archives report as damage."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
 
     while error is not None:

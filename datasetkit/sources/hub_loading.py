@@ -1,4 +1,4 @@
-"""The way through ``datasets`` to a Hub dataset's rows. Owns what is asked of the Hub, and how its refusals read."""
+"""Access to a Hub dataset's rows through ``datasets``. Owns the requests to the Hub, and the text of its errors."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _KEY_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class HubDataset:
-    """Which rows of the Hub are read; the commit is the full hash."""
+    """The part of the Hub that is read; the commit is the full hash."""
 
     options: HubOptions
     commit: str
 
     def load(self, **more: Any) -> dict[str, Any]:
-        """Give the splits by name, as ``datasets`` does.
+        """Return the splits by name, as ``datasets`` does.
 
         Raises:
             SourceError: the dataset cannot be loaded.
@@ -41,14 +41,16 @@ class HubDataset:
 
         repo, split = self.options.repo, self.options.split
         if Path(repo).exists():
-            raise SourceError(f"a folder {repo} is here, and would be read instead; start from another folder")
+            raise SourceError(
+                f"the working directory has a folder {repo}, which would be read instead; use another working directory"
+            )
         options = {"split": split, "revision": self.commit, "streaming": self.options.streaming}
         with readable_errors(repo):
             loaded = datasets.load_dataset(repo, self.options.config, **options, **more)
         return dict(loaded) if split is None else {split: loaded}
 
     def keys(self, split: str, dataset: Any, names: Sequence[str]) -> Iterator[pa.Table]:
-        """Give some columns only, in batches; of Parquet files nothing else is fetched."""
+        """Yield some columns only, in batches; of Parquet files nothing else is downloaded."""
         if self.options.streaming and dataset.info.builder_name == "parquet":
             dataset = self.load(columns=list(names))[split]
         tables = dataset.select_columns(list(names)).with_format("arrow").iter(_KEY_ROWS)
@@ -57,10 +59,10 @@ class HubDataset:
 
 
 def resolve_commit(repo: str, revision: str | None) -> str:
-    """Ask the Hub which commit a branch or tag is; None is the default branch, a full hash is what it is.
+    """Return the commit of a branch or tag; None is the default branch, a full hash is returned as it is.
 
     Raises:
-        SourceError: the repository or the revision is not there, or the Hub is out of reach.
+        SourceError: the repository or the revision does not exist, or the Hub cannot be reached.
 
     """
     if revision is not None and _COMMIT.fullmatch(revision):
@@ -70,13 +72,13 @@ def resolve_commit(repo: str, revision: str | None) -> str:
     with readable_errors(repo if revision is None else f"{repo}@{revision}"):
         commit = HfApi().dataset_info(repo, revision=revision).sha
     if commit is None:
-        raise SourceError(f"{repo}: the Hub names no commit; give the full hash as --revision")
+        raise SourceError(f"{repo}: the Hub returned no commit; give the full hash as --revision")
     return commit
 
 
 @contextlib.contextmanager
 def readable_errors(what: str) -> Iterator[None]:
-    """Turn whatever the Hub's clients raise into one line without queries, which may hold signatures."""
+    """Turn whatever the Hub's clients raise into one line without URL queries, which may contain signatures."""
     from datasets.exceptions import DatasetsError
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
 
@@ -89,20 +91,20 @@ def readable_errors(what: str) -> Iterator[None]:
 
 
 def without_queries(error: Exception) -> str:
-    """Tell an error in one line, without queries of addresses."""
+    """Return an error in one line, without URL queries."""
     return _QUERY.sub("", one_line(error))[:_LONGEST_MESSAGE]
 
 
 def schema_of(dataset: Any, repo: str) -> pa.Schema:
-    """Give the Arrow schema of a split, with the Hub's feature types in its metadata."""
+    """Return the Arrow schema of a split, with the Hub's feature types in its metadata."""
     if dataset.features is None:
-        raise SourceError(f"{repo} does not tell its columns while it is streamed; leave out --streaming")
+        raise SourceError(f"{repo} does not state its columns when streamed; leave out --streaming")
     schema: pa.Schema = dataset.features.arrow_schema
     return schema
 
 
 def encoded(dataset: Any, columns: Columns) -> Any:
-    """Leave only the columns that are read, images as the bytes that they are."""
+    """Keep only the columns that are read, with images as encoded bytes."""
     import datasets
 
     if isinstance(dataset, datasets.IterableDataset):
@@ -118,13 +120,13 @@ def encoded(dataset: Any, columns: Columns) -> Any:
 
 
 def stated_rows(dataset: Any, split: str) -> int | None:
-    """Tell how many rows a streamed split has, where its card says so."""
+    """Return how many rows a streamed split has, if its card says so."""
     splits = dataset.info.splits or {}
     return (splits[split].num_examples or None) if split in splits else None
 
 
 def rows_from(dataset: Any, number: int, repo: str) -> Iterator[Mapping[str, Any] | UnusableError]:
-    """Stream a split's rows from one on; a row whose text is not UTF-8 is an error in its place."""
+    """Stream a split's rows from a number on; a row whose text is not UTF-8 is replaced by an error."""
     with readable_errors(repo):
         while True:
             try:

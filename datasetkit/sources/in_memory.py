@@ -1,4 +1,4 @@
-"""Rows that are here as objects: dictionaries, a ``datasets.Dataset``, any sequence of rows. Owns their reading."""
+"""Rows that are Python objects: dictionaries, a ``datasets.Dataset``, any sequence of rows. Owns their reading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import Entry, Reading, SourceContext
 from datasetkit.core.schema import FIRST_VERSION, SCHEMA_VERSION, row_schema
 from datasetkit.options.sources import TableOptions
-from datasetkit.sources.columns import PICTURE_NAMES, TEXT_HINT, Columns, count_unused, find_columns, is_image_column
+from datasetkit.sources.columns import IMAGE_NAMES, TEXT_HINT, Columns, count_unused, find_columns, is_image_column
 from datasetkit.sources.files import CAPTION_COLUMNS, NO_CAPTION_COLUMN, read_image, split_of_value
 from datasetkit.sources.hub_loading import encoded
 from datasetkit.sources.rows import Row, RowReader, RowSource, only_image
@@ -34,13 +34,14 @@ class InMemorySource(RowSource):
     Args:
         rows: a sequence of mappings, such as a list, a ``datasets.Dataset`` or an object with ``__len__`` and
             ``__getitem__``. An image is a PIL image, encoded bytes, a path, ``{"bytes", "path"}``, or an array of shape
-            (height, width, 3), RGB, uint8. Rows of a built dataset come back as the records they were. A sequence that
-            has a method ``fingerprint`` says by it whether it is unchanged; else all rows are read once for that.
+            (height, width, 3), RGB, uint8. Rows of a built dataset are read back as the original records. If the
+            sequence has a method ``fingerprint``, its result shows whether the rows have changed; otherwise all rows
+            are read once for that.
         options: which columns hold what.
         context: as for every source.
 
     Raises:
-        SourceError: there are no rows, or no column of images.
+        SourceError: there are no rows, or there is no column of images.
 
     """
 
@@ -68,7 +69,7 @@ class InMemorySource(RowSource):
             if whole:
                 self._columns = Columns("image", is_record=True, version=whole[0])
             else:
-                images = {*PICTURE_NAMES} if options.image_column is None else {options.image_column}
+                images = {*IMAGE_NAMES} if options.image_column is None else {options.image_column}
                 texts = {*CAPTION_COLUMNS} if options.text_column is None else {options.text_column}
                 kinds = [
                     (str(name), _kind(value, is_image=name in images, is_text=name in texts))
@@ -90,7 +91,7 @@ class InMemorySource(RowSource):
         return iter(self._unused.counts)
 
     def fingerprint(self) -> str:
-        """Hex digest over all rows, or what the rows' own method returns."""
+        """Return a hex digest of all rows, or the result of the rows' method ``fingerprint``."""
         if hasattr(self._rows, "fingerprint"):
             return str(self._rows.fingerprint())
         columns = self._columns
@@ -99,18 +100,18 @@ class InMemorySource(RowSource):
             try:
                 row = self._row(number)
                 others = [row.get(name) for name in columns.names if name != columns.image]
-                told = json.dumps([_digest(row[columns.image], self._limits), others], default=str)
+                facts = json.dumps([_digest(row[columns.image], self._limits), others], default=str)
             except UnusableError as error:
-                told = error.detail
-            digest.update(told.encode("utf-8", "backslashreplace"))
+                facts = error.detail
+            digest.update(facts.encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return len(self._rows)
 
     def _rows_known(self) -> Iterator[Row]:
-        """Go through the rows; those of a built dataset are read for their ids."""
+        """Yield the rows; those of a built dataset are read for their ids."""
         columns = self._columns
         for number in range(len(self)):
             row: Any = self._rows[number] if columns.is_record or columns.id or columns.split else None
@@ -131,10 +132,10 @@ class InMemorySource(RowSource):
         return self._reader.read(entry, row, self._columns, entry.record_id)
 
     def _row(self, number: int) -> dict[str, Any]:
-        """Return the columns of a row, a file's image as its path.
+        """Return the columns of a row, an image file as its path.
 
         Raises:
-            UnusableError: it is not a row, or holds something else where a text or an image should be.
+            UnusableError: it is not a row, or has a value of another type as text or image.
 
         """
         columns, row = self._columns, self._rows[number]
@@ -143,7 +144,7 @@ class InMemorySource(RowSource):
             raise UnusableError(DropReason.BAD_ROW, f"row {number} has no {columns.image!r}: {has}")
         image = only_image(row[columns.image], f"row {number}")
         if isinstance(image, Mapping) and image.get("bytes") is None and image.get("path"):
-            image = image["path"]  # of files, as `datasets` has them; they are the caller's own
+            image = image["path"]  # of a file, as in `datasets`; the caller may read it
         if isinstance(image, str):
             image = Path(image)
         if isinstance(image, bytearray | memoryview):
@@ -152,7 +153,7 @@ class InMemorySource(RowSource):
 
 
 def _first_values(rows: Any) -> dict[Any, Any]:
-    """Return the columns of rows, each with the first value that is something; of rows made on demand only one is."""
+    """Return the columns of rows, each with its first value that is not missing; of lazy rows only one is read."""
     every = rows[:_ROWS_LOOKED_AT] if isinstance(rows, list | tuple) else [rows[0]]
     if not isinstance(every[0], Mapping):
         raise SourceError(f"rows are of type {type(every[0]).__name__}; give mappings")
@@ -171,12 +172,12 @@ def _has_mappings(values: list[Any]) -> bool:
 
 
 def _is_missing(value: object) -> bool:
-    """Return whether a cell is None, or the NaN that tables have in its place."""
+    """Return whether a cell is None, or the NaN that tables use for it."""
     return value is None or (isinstance(value, float) and value != value)
 
 
 def _kind(value: object, *, is_image: bool, is_text: bool = False) -> pa.DataType:
-    """Return the Arrow type that columns are found by; images of every form are binary, numbers among texts text."""
+    """Return the Arrow type by which columns are found: binary for images of any form, string for texts and numbers."""
     if is_text and (isinstance(value, int | float) or (isinstance(value, list) and not _has_mappings(value))):
         return pa.list_(pa.string()) if isinstance(value, list) else pa.string()
     images = Image.Image | bytes | bytearray | memoryview | Path | np.ndarray
@@ -202,7 +203,7 @@ def _png(image: Image.Image | np.ndarray[Any, Any]) -> bytes:
 
 
 def _digest(image: object, limits: ImageLimits) -> str:
-    """Hash what decides an image's pixels: those of an object with their form, or the bytes of a file."""
+    """Hash what determines an image's pixels: those of an object with their form, or the bytes of a file."""
     if isinstance(image, Path):
         image = read_image(image, limits)
     if isinstance(image, Mapping):

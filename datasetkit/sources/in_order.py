@@ -1,7 +1,7 @@
 """Rows of a stream by their number. Owns how threads share one stream that can only be read forwards.
 
-Threads ask for rows in almost their order. Each row that is passed on the way to a later one waits for the thread that
-is about to ask for it, so that nothing is read twice and only a few rows are ever held.
+Threads request rows almost in order. Each row that is read on the way to a later one is kept for the thread that is
+about to request it, so that nothing is read twice and only a few rows are ever held.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Far more than threads ever are out of order; a gap beyond it is jumped instead of read through.
+# Far more than threads ever get out of order; a larger gap is skipped instead of read.
 _MOST_WAITING = 256
 
 
 class InOrder:
-    """Rows by number, from streams that are opened where they are needed.
+    """Rows by number, from streams that are opened when needed.
 
     Args:
-        open_at: opens the stream so that the row of that number comes first.
+        open_at: opens the stream at the row with that number.
 
     """
 
@@ -30,7 +30,7 @@ class InOrder:
         self._waiting: dict[int, Any] = {}
 
     def take(self, number: int) -> Any:
-        """Give one row; safe to call from several threads.
+        """Return one row; safe to call from several threads.
 
         Raises:
             IndexError: the stream ends before that row.
@@ -42,7 +42,7 @@ class InOrder:
             if self._rows is None or not self._next <= number < self._next + _MOST_WAITING:
                 self._rows, self._next = self._open_at(number), number
                 self._waiting.clear()
-            rows, self._rows = self._rows, None  # whatever is raised below, the next call opens the stream anew
+            rows, self._rows = self._rows, None  # after an error below, the next call reopens the stream
             for row in rows:
                 self._next += 1
                 if self._next > number:

@@ -1,7 +1,7 @@
-"""Large JSON files read element by element. Owns the index of where each element of an array is.
+"""Large JSON files, read element by element. Owns the index of where each element of an array is.
 
-An annotation file of a few hundred megabytes would take several gigabytes as Python objects. Here it is scanned once;
-what stays in memory is where each element starts and ends, and elements are decoded when they are asked for.
+An annotation file of a few hundred megabytes would need several gigabytes as Python objects. Here it is scanned once;
+only the start and the length of each element stay in memory, and elements are decoded when they are needed.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from datasetkit.sources.texts import not_in_encoding, open_utf8
 
 _CHUNK_BYTES = 2**20
 _BLANKS = " \t\r\n"
-# At the end of the text at hand, 1 may be the start of 1e+5, and what looks broken the start of \ud83d\ude00.
+# At the end of the buffer, 1 may be the start of 1e+5, and an apparent error may be the start of \ud83d\ude00.
 _LONGEST_NUMBER_TAIL = 2
 _LONGEST_TOKEN = 12
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class JsonFile:
-    """A JSON file whose top level is an object, or a list; the elements of its arrays can be read one by one.
+    """A JSON file whose top level is an object or a list; the elements of its arrays can be read one by one.
 
     The file stays open as long as this object lives.
 
     Args:
-        path: the file; it may be packed by gzip, and have a byte-order mark.
-        encoding: of its text; None for UTF-8, or what a byte-order mark says.
+        path: the file; it may be compressed with gzip, and start with a byte-order mark.
+        encoding: of its text; None for UTF-8, or the encoding of the byte-order mark.
 
     Raises:
         SourceError: the file cannot be opened.
@@ -51,17 +51,17 @@ class JsonFile:
         self.sha256 = ""
 
     def scan(self, on_element: Callable[[str, Any, int, int], None]) -> dict[str, bool]:
-        """Go through the file once.
+        """Read the file once from start to end.
 
         Args:
-            on_element: called with the top-level key ("" where the top level is a list), the decoded element, its first
+            on_element: called with the top-level key ("" if the top level is a list), the decoded element, its first
                 byte in UTF-8 and its length, for each element of each top-level array.
 
         Returns:
-            the keys of the top level, and whether each has an array; null counts as a key that is not there.
+            the keys of the top level, and whether each has an array; a null counts as a missing key.
 
         Raises:
-            SourceError: the file is no such JSON; names the byte at which it breaks.
+            SourceError: the file is not such JSON; the message has the byte of the error.
 
         """
         self._file.seek(0)
@@ -88,9 +88,9 @@ class JsonFile:
         return arrays
 
     def element(self, start: int, length: int) -> Any:
-        """Decode one element by its place. May be called from several threads at once.
+        """Decode one element at an offset. Safe to call from several threads.
 
-        Half of a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark.
+        A lone surrogate, which JSON can encode and UTF-8 cannot, becomes a question mark.
         """
         text = os.pread(self._file.fileno(), length, start)
         value = json.loads(text)
@@ -100,7 +100,7 @@ class JsonFile:
 
 
 class _Scanner:
-    """A cursor over JSON text, read in chunks as Latin-1: one byte is one character, so places are byte offsets."""
+    """A cursor over JSON text, read in chunks as Latin-1: one byte is one character, so indices are byte offsets."""
 
     def __init__(self, read: Callable[[int], bytes], name: str) -> None:
         self._read = read
@@ -114,13 +114,13 @@ class _Scanner:
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
     def digest(self) -> str:
-        """Read to the end and give the SHA-256 of the whole file."""
+        """Read to the end and return the SHA-256 of the whole file."""
         if self.peek():
             raise self._broken("something follows the closing bracket")
         return self._sha256.hexdigest()
 
     def peek(self) -> str:
-        """Give the next character that is not blank, or "" at the end of the file."""
+        """Return the next character that is not blank, or "" at the end of the file."""
         while True:
             while self._at < len(self._text) and self._text[self._at] in _BLANKS:
                 self._at += 1
@@ -138,7 +138,7 @@ class _Scanner:
         self._at += 1
 
     def members(self, closing: str, read_member: Callable[[], Any]) -> Iterator[Any]:
-        """Read comma-separated members up to the closing bracket."""
+        """Yield comma-separated members up to the closing bracket."""
         if self.peek() == closing:
             self._at += 1
             return
@@ -156,7 +156,7 @@ class _Scanner:
         return str(self.value()[0])
 
     def value(self) -> tuple[Any, int, int]:
-        """Decode the value at the cursor; give it with its first byte and its length."""
+        """Decode the value at the cursor; return it with its first byte and its length."""
         self.peek()
         while True:
             try:
@@ -174,13 +174,13 @@ class _Scanner:
                 if end + _LONGEST_NUMBER_TAIL < len(self._text) or self._ended:
                     text, start = self._text[self._at : end], self._before + self._at
                     self._at = end
-                    if not text.isascii():  # every one of its bytes was taken for a character
+                    if not text.isascii():  # it was decoded as Latin-1, one character per byte
                         value = json.loads(text.encode("latin-1"))
                     return value, start, len(text)
             self._fill()
 
     def _fill(self) -> None:
-        # A value longer than the text at hand makes the chunks grow, so that decoding it again stays linear in total.
+        # Chunks grow with a value that is longer than the buffer, so that decoding it again stays linear in total.
         chunk = self._read(max(_CHUNK_BYTES, len(self._text) - self._at))
         self._ended = not chunk
         self._sha256.update(chunk)
@@ -198,13 +198,13 @@ class _Scanner:
             raise SourceError(not_in_encoding(self._name, "utf-8", error)) from None
 
     def _broken(self, what: str) -> SourceError:
-        return SourceError(f"{self._name} is not the JSON it should be: {what} (byte {self._before + self._at})")
+        return SourceError(f"{self._name} is not valid JSON: {what} (byte {self._before + self._at})")
 
 
 class Postings:
-    """Which elements belong to which owner: places of elements, grouped, in order of their appearance.
+    """Which elements belong to which owner: positions of elements, grouped, in order of appearance.
 
-    Compact on purpose: 24 bytes an element and owner numbers of 4.
+    Compact on purpose: 24 bytes per element and owner numbers of 4 bytes.
     """
 
     def __init__(self) -> None:
@@ -214,21 +214,21 @@ class Postings:
         self._bounds = np.zeros(1, dtype=np.int64)
 
     def __len__(self) -> int:
-        """How many elements there are."""
+        """Return the number of elements."""
         return len(self._owners)
 
     def add(self, owner: int, element_id: int, start: int, length: int) -> None:
-        """Note one element of the owner with that number."""
+        """Add one element of the owner with that number."""
         self._owners.append(owner)
         self._places.extend((element_id, start, length))
 
     def group(self, owners: int) -> None:
-        """Sort by owner; to be called once, after the last :meth:`add`."""
+        """Sort by owner; call it once, after the last :meth:`add`."""
         numbers = np.frombuffer(self._owners, dtype=np.int32) if self._owners else np.zeros(0, dtype=np.int32)
         self._order = np.argsort(numbers, kind="stable")
         self._bounds = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=owners))])
 
     def of(self, owner: int) -> list[tuple[int, int, int]]:
-        """Give (element id, first byte, length) of every element of one owner."""
+        """Return (element id, first byte, length) of every element of one owner."""
         places = self._order[self._bounds[owner] : self._bounds[owner + 1]].tolist()
         return [(self._places[3 * place], self._places[3 * place + 1], self._places[3 * place + 2]) for place in places]

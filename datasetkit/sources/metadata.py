@@ -1,4 +1,4 @@
-"""Metadata files of a folder. Owns which image each of their rows means, and what becomes of rows that mean none."""
+"""Metadata files of a folder. Owns which image each row refers to, and what happens to rows that refer to none."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Fault = tuple[DropReason, str]
 
 @dataclass(frozen=True, slots=True)
 class ListedImage:
-    """One image of a folder: what is known of it, and why it makes no record where that is known.
+    """One image of a folder: what is known about it, and why it is not a record if that is already known.
 
-    One of a whole record has the record's id, the ids of its objects, and where its row is. What its row says does not
-    depend on whether its file is there, so that a retry knows it again when it is.
+    An image of a whole record has the record's id, the ids of its objects, and the location of its row. What its row
+    says does not depend on whether its file exists, so that a retry recognises it once it does.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Metadata:
 
     Args:
         options: which columns hold what.
-        names: of the folder's files.
+        names: the folder's files.
         unused: counts the columns that are not read.
         files: the metadata files, relative to the folder.
 
     Raises:
-        SourceError: a file or most of its lines are broken, it lacks a column, or no row at all means an image of the
+        SourceError: a file or most of its lines are broken, it lacks a column, or no row refers to an image of the
             folder.
 
     """
@@ -63,8 +63,8 @@ class Metadata:
         self.images: list[ListedImage] = []
         self.has_texts = options.caption_column is not None
         self._options, self._names, self._unused = options, names, unused
-        self._lost: list[str] = []  # looked for in vain
-        self._missed: list[str] = []  # these, and those of rows that mean several
+        self._lost: list[str] = []  # names that were not found
+        self._missed: list[str] = []  # these, and the names of rows that may refer to several images
         self._seen: set[str] = set()
         self.exported: list[ExportedRows] = []
         self._record_ids: set[str] = set()
@@ -74,16 +74,19 @@ class Metadata:
             else:
                 self._read(file)
         if self.images and not self._seen:
-            told = next(image.fault[1] for image in self.images if image.fault)
+            first = next(image.fault[1] for image in self.images if image.fault)
             advice = f"; {names.advice(self._lost)}" if self._lost else ""
-            raise SourceError(f"{names.folder}: no row of {', '.join(files)} means an image of it: {told}{advice}")
+            raise SourceError(f"{names.folder}: no row of {', '.join(files)} refers to an image in it: {first}{advice}")
         self._alike = names.alike(self._missed) if self._missed else {}
 
     def fault_of(self, name: str) -> Fault | None:
-        """Say why an image that no row names is not kept without a description: a row that was missed may mean it."""
+        """Return why an image that no row names is dropped: a row whose name was not found may refer to it."""
         if name not in self._alike:
             return None
-        return DropReason.NAMED_OTHERWISE, f"the row that names {as_text(self._alike[name])!r} may mean {as_text(name)}"
+        return (
+            DropReason.NAMED_OTHERWISE,
+            f"the row that names {as_text(self._alike[name])!r} may refer to {as_text(name)}",
+        )
 
     def _read_records(self, exported: ExportedRows, file: str) -> None:
         self.exported.append(exported)
@@ -139,13 +142,13 @@ class Metadata:
                 "--file-column says which column names the images"
             )
         for column, found in leaves.items():
-            if is_exported(known):  # but no Parquet, or plainly read: images and descriptions are what comes back
+            if is_exported(known):  # not Parquet, or to be read plainly: only images and descriptions are used
                 self._unused.counts.add(PassedOverKind.OTHER_COLUMN, column)
             else:
                 self._unused.column(column, found)
 
     def _used(self, cells: Mapping[str, Any]) -> dict[str, str]:
-        """Return the columns of a row that are read, each with what it is."""
+        """Return the columns of a row that are read, by their role."""
         captions = (name for name in CAPTION_COLUMNS if name in cells and name not in self._options.ignore)
         caption = self._options.caption_column or next(captions, None)
         file = self._options.file_column or next((name for name in _FILE_COLUMNS if name in cells), None)
@@ -164,9 +167,9 @@ class Metadata:
         names = [name for item in spelt if (name := (item or "").strip())]
         self._missed += _names_in(row.text)
         if len(names) != 1:
-            told = f"{where} names {len(names)} images; a row is read with one" if names else f"{where} names no image"
+            problem = f"{where} names {len(names)} images; a row must name one" if names else f"{where} names no image"
             self._missed += names
-            return ListedImage(as_text(where), fault=fault or (DropReason.BAD_ROW, told))
+            return ListedImage(as_text(where), fault=fault or (DropReason.BAD_ROW, problem))
         folder = file.rpartition("/")[0]
         try:
             found = self._found(names[0], folder)
@@ -188,7 +191,7 @@ class Metadata:
         return ListedImage(found.name, description, first_text(row.cells.get("license")), split, changes, fault)
 
     def _found(self, name: str, prefix: str) -> FoundFile:
-        """Find an image by a name relative to its metadata file, or else to the folder."""
+        """Find an image by a name relative to its metadata file, or otherwise relative to the folder."""
         joined = _joined(name, prefix)
         try:
             return self._names.find(joined)
@@ -210,6 +213,6 @@ def _joined(name: str, prefix: str) -> str:
 
 
 def _names_in(text: str) -> list[str]:
-    """Return what is spelt as the name of an image in a row whose cells cannot be told apart."""
+    """Return what looks like the name of an image in a row whose cells cannot be separated."""
     parts = (part.strip() for part in re.split(r"[\",;\t\r\n]", text))
     return [part for part in parts if splitext(part)[1].lower() in IMAGE_SUFFIXES]

@@ -1,7 +1,7 @@
-"""Files of a folder by the names that data has for them. Owns which changes of a name are tried, and what is advised.
+"""Files of a folder by the names that data uses for them. Owns which changes of a name are tried, and the advice.
 
-A name that is there as it stands is taken as it stands. Otherwise changes are tried that cannot mean another file, the
-fewest first; a name that two files may be meant by is never decided.
+A name of an existing file is used as it is. Otherwise changes are tried that cannot refer to another file, the fewest
+first; a name that may refer to two files is never decided.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class FoundFile:
     """A file of a folder.
 
     Args:
-        name: relative to the folder, as the file has it.
+        name: of the file, relative to the folder.
         folder: the folder.
-        changes: what of the name had to be changed.
+        changes: what had to be changed in the name.
 
     """
 
@@ -44,16 +44,16 @@ class FoundFile:
 
     @property
     def path(self) -> Place:
-        """Where the file is."""
+        """The path of the file."""
         return self.folder / self.name
 
 
 class FolderNames:
-    """Files of a folder, found by the names that data has for them.
+    """Files of a folder, found by the names that data uses for them.
 
     Args:
-        folder: the folder; links in it are followed, as its owner made them.
-        names: of all files below it, relative, ``/`` between parts; None lists them as soon as a name is not there.
+        folder: the folder; links in it are followed, since its owner created them.
+        names: of all files below it, relative, ``/`` between parts; None lists them once a name is not found.
 
     """
 
@@ -65,20 +65,20 @@ class FolderNames:
         """Find a file.
 
         Raises:
-            UnusableError: ``missing`` where there is none, or several may be meant; ``path_escapes`` for a name that
-                leads out of the folder; ``unreadable`` for one that no path can hold.
+            UnusableError: ``missing`` if there is none, or several may be meant; ``path_escapes`` for a name that leads
+                out of the folder; ``unreadable`` for a name that no path can have.
 
         """
         if self._known is not None and name in self._exact:
             return FoundFile(name, self.folder)
         if "\0" in name:
-            raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} holds a null byte, which no file's name has")
+            raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} contains a null byte, which no file name can")
         if not leads_out(name) and self._is_there(name):
             return FoundFile(PurePosixPath(name).as_posix(), self.folder)
         return self._found_changed(name)
 
     def read(self, name: str, limits: ImageLimits) -> tuple[FoundFile, bytes]:
-        """Find a file and read it; of a remote one whose name is right, nothing more is asked.
+        """Find a file and read it; a remote file with the right name needs no further request.
 
         Raises:
             UnusableError: see :meth:`find` and :func:`~datasetkit.sources.files.read_image`.
@@ -95,23 +95,23 @@ class FolderNames:
         return found, read_image(found.path, limits, self.folder)
 
     def advice(self, missed: Sequence[str], option: str = "the folder") -> str:
-        """Say which change would find most of the first names that were not found, and how many of them.
+        """Return which change would find most of the first names that were not found, and how many of them.
 
         Args:
-            missed: names.
-            option: what names the folder ("--images").
+            missed: the names.
+            option: the option that names the folder ("--images").
 
         """
         missed = missed[:LOOKED_AT]
         changes = Counter(change for name in missed if (change := self._change(name, option)) is not None)
         if not changes:
-            held = f"{len(self._names):,} files, as {as_text(self._names[0])}" if self._names else "no file"
+            held = f"{len(self._names):,} files, such as {as_text(self._names[0])}" if self._names else "no file"
             return f"{self.folder} holds {held}; give another folder as {option}"
         change, count = changes.most_common(1)[0]
         return f"{count} of the first {len(missed)} would be found {change}"
 
     def alike(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the files whose last part, but for case and ending, is that of one of some names; each with that."""
+        """Return the files with the last part of one of the names, ignoring case and suffix, each with that name."""
         wanted = {file_stem(name): name for name in names}
         return {name: wanted[stem] for name in self._names if (stem := file_stem(name)) in wanted}
 
@@ -125,7 +125,7 @@ class FolderNames:
 
     @cached_property
     def _tiers(self) -> list[tuple[tuple[NoticeKind, ...], _Key, dict[str, list[str]]]]:
-        """Return ways to compare names, strictest first, each with the files by it."""
+        """Return ways to compare names, strictest first, each with the files by the result."""
         tiers: list[tuple[tuple[NoticeKind, ...], _Key, dict[str, list[str]]]] = []
         for changes, key, of_file in (
             ((NoticeKind.NAME_UNICODE,), composed, composed),
@@ -140,7 +140,7 @@ class FolderNames:
         return tiers
 
     def _is_there(self, name: str) -> bool:
-        """Return whether a name is that of something, be it a pipe, whose reading then says what it is."""
+        """Return whether a name exists, even as a pipe: reading it then reports what it is."""
         if self._known is not None and PurePosixPath(name).as_posix() in self._exact:
             return True
         path = path_inside(self.folder, name)
@@ -163,20 +163,20 @@ class FolderNames:
                 found = files.get(key(variant), [])
                 if len(found) > 1:
                     several = ", ".join(map(as_text, found[:3]))
-                    raise UnusableError(DropReason.MISSING, f"{name!r} is not there, and may mean any of {several}")
+                    raise UnusableError(DropReason.MISSING, f"{name!r} is not there, and may refer to any of {several}")
                 if found:
                     return FoundFile(found[0], self.folder, (*changes, *more))
         if not variants or leads_out(_slashed(name)):
             raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the folder that it belongs to")
         if not isinstance(self.folder, RemotePath) and (self.folder / variants[0][0]).is_dir():
-            raise UnusableError(DropReason.UNREADABLE, f"{name!r} is no file but a folder")
+            raise UnusableError(DropReason.UNREADABLE, f"{name!r} is not a file but a folder")
         if is_gone(self.folder):
             detail = f"{name!r} is not there, and {self.folder} is gone or empty"
             raise UnreachableError(DropReason.MISSING, detail)
         raise UnusableError(DropReason.MISSING, f"{name!r} is not there")
 
     def _variants(self, name: str) -> Iterator[tuple[str, tuple[NoticeKind, ...]]]:
-        """Yield spellings of a name that stay in the folder, each with what was changed; fewest changes first."""
+        """Yield variants of a name that stay in the folder, each with what was changed; fewest changes first."""
         spellings: list[tuple[str, tuple[NoticeKind, ...]]] = [(name, ())]
         if "\\" in name:
             spellings.append((_slashed(name), (NoticeKind.NAME_BACKSLASHES,)))
@@ -190,7 +190,7 @@ class FolderNames:
                     yield "/".join(parts[count:]), (*changes, NoticeKind.NAME_PREFIX)
 
     def _inside(self, name: str, changes: tuple[NoticeKind, ...]) -> tuple[str, tuple[NoticeKind, ...]] | None:
-        """Return a name relative to the folder, ``..`` resolved; None where it leads out."""
+        """Return a name relative to the folder, ``..`` resolved; None if it leads out."""
         folder = str(self.folder)
         if isinstance(self.folder, RemotePath):
             below = name.removeprefix(f"{folder}/")
@@ -206,15 +206,15 @@ class FolderNames:
         return inside, (*changes, NoticeKind.NAME_ABSOLUTE) if is_absolute else changes
 
     def _change(self, name: str, option: str) -> str | None:
-        """Say what would find one name: another folder, a prefix, an ending."""
+        """Return what would find one name: another folder, a prefix, a suffix."""
         parts = PurePosixPath(_slashed(name)).parts
         if alike := [file for file in self._names if folded(_last(file)) == folded(_last(name))]:
             file = PurePosixPath(max(alike, key=lambda one: _common_tail(PurePosixPath(one).parts, parts))).parts
             tail = max(_common_tail(file, parts), 1)
-            ours, theirs = "/".join(file[:-tail]), "/".join(parts[:-tail]).replace("//", "/")
-            if theirs:
-                return f"with {ours}/ in place of {theirs}/" if ours else f"without the prefix {theirs}/"
-            return f"in {self.folder / ours}; give it as {option}"
+            actual, given = "/".join(file[:-tail]), "/".join(parts[:-tail]).replace("//", "/")
+            if given:
+                return f"with {actual}/ in place of {given}/" if actual else f"without the prefix {given}/"
+            return f"in {self.folder / actual}; give it as {option}"
         if other := next((file for file in self._names if file_stem(file) == file_stem(name)), None):
             ending = PurePosixPath(name).suffix
             return f"with the ending {PurePosixPath(other).suffix}{f' in place of {ending}' if ending else ''}"
@@ -233,12 +233,12 @@ def _last(name: str) -> str:
 
 
 def composed(name: str) -> str:
-    """Return a name in the form NFC."""
+    """Return a name in Unicode's form NFC."""
     return unicodedata.normalize("NFC", name)
 
 
 def folded(name: str) -> str:
-    """Return what names are alike by, but for case and Unicode's form."""
+    """Return what names are compared by, regardless of case and Unicode's form."""
     return unicodedata.normalize("NFC", composed(name).casefold())
 
 
@@ -248,7 +248,7 @@ def _without_ending(name: str) -> str:
 
 
 def file_stem(name: str) -> str:
-    """Return the last part of a name without its ending, for comparison."""
+    """Return the last part of a name without its suffix, for comparison."""
     return folded(_without_ending(_last(name)))
 
 

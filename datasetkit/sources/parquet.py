@@ -1,7 +1,7 @@
-"""Parquet files with an image and a text a row. Owns their footers and the way of a row to its record.
+"""Parquet files with an image and a text per row. Owns their footers and the conversion of rows to records.
 
-Rows of our own built folders come back as the records they were. Files are read forwards, a few rows at a time,
-whatever the size of their row groups.
+Rows of folders that datasetkit built are read back as the original records. Files are read forwards, a few rows at a
+time, whatever the size of their row groups.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ID_ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Table(Table):
-    """One file, with what its columns hold, the number of its first row, and the split that its name tells."""
+    """One file, with its columns, the number of its first row, and the split in its name."""
 
     columns: Columns
     first: int
@@ -49,10 +49,10 @@ class _Table(Table):
 
 
 class ParquetSource(RowSource):
-    """Rows of Parquet files. Of a list of texts the first counts.
+    """Rows of Parquet files. In a list of texts, the first one is used.
 
     Raises:
-        SourceError: there is no file, one is broken, or its columns are not to be found.
+        SourceError: there is no file, a file is broken, or its columns cannot be found.
         BuiltFolderError: a file has another schema version.
 
     """
@@ -82,29 +82,29 @@ class ParquetSource(RowSource):
         self._reader = RowReader(context)
 
     def fingerprint(self) -> str:
-        """Hex digest over the files' names, sizes and footers."""
+        """Return a hex digest of the files' names, sizes and footers."""
         return self._digest.hexdigest()
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return self._length
 
     def passed_over(self) -> Iterator[PassedOver]:
-        """Yield the columns, and the files between the tables, that are not read."""
+        """Yield the columns, and the files next to the tables, that are not read."""
         return iter(self._unused.counts)
 
     def label_map(self) -> LabelMap:
-        """Return that of the built folder whose rows are read."""
+        """Return the label map of the built folder whose rows are read."""
         return self._label_map
 
     def _rows_known(self) -> Iterator[Row]:
-        """Go through the rows, file by file; of the columns only ids and splits are read."""
+        """Yield the rows, file by file, reading only the columns of ids and splits."""
         for table in self._tables:
             for row, (record_id, objects, split) in enumerate(_ids(table)):
                 yield Row(table.first + row, record_id, f"{table.name}/{row}", objects, split or table.split)
 
     def inputs(self, entry: Entry) -> Mapping[str, Place]:
-        """Name the file of a row."""
+        """Return the path of a row's file."""
         table = None if entry.handle is None else self._table_of(entry.handle)
         return {} if table is None else {table.name: table.path}
 
@@ -119,13 +119,13 @@ class ParquetSource(RowSource):
         return self._tables[bisect_right(self._tables, number, key=lambda table: table.first) - 1]
 
     def _rows_from(self, number: int) -> Iterator[Mapping[str, Any] | UnusableError]:
-        """Give the rows from one on: what cannot be read stands in its row's place as an error."""
+        """Yield the rows from a number on; a row that cannot be read is replaced by an error."""
         for table in self._tables[self._tables.index(self._table_of(number)) :]:
             yield from table_rows(table, max(number - table.first, 0))
 
 
 def _ids(table: _Table) -> Iterator[tuple[object, Sequence[int], str | None]]:
-    """Yield each row's id, None where it has none, the ids of its objects, and the split that it names."""
+    """Yield each row's id (None without one), the ids of its objects, and the split that it names."""
     names = [name for name in (table.columns.id, table.columns.split) if name is not None]
     if not table.columns.is_record and not names:
         yield from ((None, (), None) for _ in range(table.rows))
@@ -138,4 +138,4 @@ def _ids(table: _Table) -> Iterator[tuple[object, Sequence[int], str | None]]:
             for batch in file.iter_batches(_ID_ROWS, columns=names):
                 yield from ids_and_splits(batch, table.columns)
     except DAMAGE as error:
-        raise SourceError(f"{table.path} breaks off: {one_line(error)}") from error
+        raise SourceError(f"{table.path} cannot be read to its end: {one_line(error)}") from error

@@ -1,4 +1,4 @@
-"""Parquet files as tables of rows. Owns how rows are read forwards, and what becomes of those that cannot be read."""
+"""Parquet files as tables of rows. Owns how rows are read forwards, and what happens to rows that cannot be read."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Table:
     """One file.
 
     Args:
-        name: below the source's folder.
+        name: relative to the source's folder.
         path: of the file.
-        names: of the columns that are read of a row.
-        group_rows: rows of each of its row groups.
+        names: of the columns that are read.
+        group_rows: number of rows of each row group.
 
     """
 
@@ -43,7 +43,7 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of its rows."""
         return sum(self.group_rows)
 
 
@@ -66,10 +66,10 @@ def group_rows(file: pq.ParquetFile) -> tuple[int, ...]:
 
 
 def ids_of_records(path: Place, *names: str) -> Iterator[tuple[list[int], *tuple[Any, ...]]]:
-    """Yield of each row of built records the ids of its objects, and its values in some columns.
+    """Yield for each row of built records the ids of its objects, and its values in some columns.
 
     Raises:
-        SourceError: the file breaks off.
+        SourceError: the file cannot be read to its end.
 
     """
     try:
@@ -80,11 +80,11 @@ def ids_of_records(path: Place, *names: str) -> Iterator[tuple[list[int], *tuple
                 values = (batch[name].to_pylist() for name in names)
                 yield from zip(object_ids(batch["objects"]), *values, strict=True)
     except DAMAGE as error:
-        raise SourceError(f"{path} breaks off: {one_line(error)}") from error
+        raise SourceError(f"{path} cannot be read to its end: {one_line(error)}") from error
 
 
 def footer_sha256(path: Place) -> str:
-    """Hash a file's footer."""
+    """Return a hash of a file's footer."""
     with path.open("rb") as file:
         file.seek(-_TAIL_BYTES, 2)
         length = int.from_bytes(file.read(4), "little")
@@ -93,10 +93,10 @@ def footer_sha256(path: Place) -> str:
 
 
 def table_rows(table: Table, start: int) -> Iterator[Mapping[str, Any] | UnusableError]:
-    """Yield the rows from one on; an error stands in for one that cannot be read."""
+    """Yield the rows from a number on; a row that cannot be read is replaced by an error."""
     try:
         file = open_parquet(table.path)
-    except SourceError as error:  # it could be opened when the build began
+    except SourceError as error:  # it could still be opened when the build began
         yield from (unreadable(error.__cause__, str(error)) for _ in range(start, table.rows))
         return
     with file:
@@ -111,7 +111,7 @@ def _group_rows(
     file: pq.ParquetFile, table: Table, group: int, start: int
 ) -> Iterator[Mapping[str, Any] | UnusableError]:
     done = 0
-    damage, cause = "it holds fewer rows than its footer says", None
+    damage, cause = "it has fewer rows than its footer says", None
     try:
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=table.names):
             if done + batch.num_rows > start:
@@ -120,7 +120,7 @@ def _group_rows(
     except DAMAGE as error:
         damage, cause = one_line(error), error
     for _ in range(max(done, start), table.group_rows[group]):
-        yield unreadable(cause, f"{table.name}: row group {group} breaks off: {damage}")
+        yield unreadable(cause, f"{table.name}: row group {group} cannot be read to its end: {damage}")
 
 
 def _batch_rows(batch: pa.RecordBatch, name: str) -> Iterator[Mapping[str, Any] | UnusableError]:

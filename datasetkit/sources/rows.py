@@ -1,6 +1,6 @@
-"""Rows of tables as records. Owns how an image with a text becomes a record, and how a built record comes back.
+"""Rows of tables as records. Owns how an image with a text becomes a record, and how a built record is restored.
 
-Owns, too, how rows are announced by their numbers.
+Also owns the entries of numbered rows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ANSWERERS = frozenset({"gpt", "assistant", "model", "bot", "chatgpt"})
 
 
 class Row(NamedTuple):
-    """A row before it is read: its number, and the id that it has; ``fallback`` is what it is called without one."""
+    """A row before it is read: its number, and its id; ``fallback`` is its name if it has no id."""
 
     number: int
     record_id: object
@@ -52,7 +52,7 @@ class RowSource(Source):
         """Read one row."""
 
     def entries(self) -> Iterator[Entry]:
-        """Announce every row; the handle is its number, or None where an earlier row has the same id."""
+        """Yield an entry for every row; the handle is its number, or None if an earlier row has the same id."""
         seen: set[str] = set()
         for row in self._rows_known():
             name = id_of_value(row.record_id) or row.fallback
@@ -64,7 +64,7 @@ class RowSource(Source):
         """Read one row and make its record.
 
         Raises:
-            UnusableError: the row makes no record, or has the id of an earlier one.
+            UnusableError: the row cannot become a record, or has the id of an earlier one.
             SourceError: the rows can no longer be reached.
 
         """
@@ -80,10 +80,10 @@ class RowReader:
     context: SourceContext
 
     def read(self, entry: Entry, row: Mapping[str, Any], columns: Columns, uri: str) -> Reading:
-        """Make a record of a row as Arrow gives it, images encoded; one of a built dataset keeps its own ``uri``.
+        """Make a record of a row in Arrow's form, images encoded; a row of a built dataset keeps its ``uri``.
 
         Raises:
-            UnusableError: the image or what stands beside it cannot be used.
+            UnusableError: the image or its description cannot be used.
 
         """
         if columns.is_record:
@@ -103,7 +103,7 @@ class RowReader:
         uri: str,
         notices: Sequence[NoticeKind] = (),
     ) -> Reading:
-        """Make a record of an image and what is known of it; see :meth:`read` and :func:`description_of`."""
+        """Make a record of an image and what is known about it; see :meth:`read` and :func:`description_of`."""
         text, of_text = description_of(description)
         loaded = load_image(data, name, self.context.limits)
         source = Provenance(
@@ -124,7 +124,7 @@ class RowReader:
         except UnusableError:
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise UnusableError(DropReason.BAD_ROW, f"{entry.record_id} is no valid record: {error}") from error
+            raise UnusableError(DropReason.BAD_ROW, f"{entry.record_id} is not a valid record: {error}") from error
         if is_other(loaded, record.source.sha256):
             kinds = (*kinds, NoticeKind.OTHER_BYTES)
         notices = tuple(Notice(entry.record_id, kind) for kind in kinds)
@@ -132,29 +132,29 @@ class RowReader:
 
 
 def is_other(loaded: LoadedImage, sha256: str) -> bool:
-    """Return whether an image that was not encoded again now has other bytes than its source is said to have had."""
+    """Return whether an image that was not re-encoded just now has other bytes than its source recorded."""
     return CHANGED_BYTES.isdisjoint(loaded.notices) and hashlib.sha256(loaded.encoded.data).hexdigest() != sha256
 
 
 def image_of(value: object, record_id: str) -> tuple[bytes, str]:
-    """Return a cell's encoded image and its file name; an image without a name is called after its record.
+    """Return a cell's encoded image and its file name; an image without a name is named after its record.
 
     Raises:
-        UnusableError: the cell holds no bytes, or several images; ``name_only`` where it names a file.
+        UnusableError: the cell has no bytes, or several images; ``name_only`` if it only names a file.
 
     """
     value = only_image(value, record_id)
     data, path = (value.get("bytes"), value.get("path")) if isinstance(value, Mapping) else (value, None)
     if not isinstance(data, bytes):
         if isinstance(path, str):
-            raise UnusableError(DropReason.NAME_ONLY, f"{record_id} holds only the name {as_text(path)!r}")
-        raise UnusableError(DropReason.MISSING, f"{record_id} holds no image")
+            raise UnusableError(DropReason.NAME_ONLY, f"{record_id} has only the name {as_text(path)!r}")
+        raise UnusableError(DropReason.MISSING, f"{record_id} has no image")
     suffix = next((ending for magic, ending in _MAGIC if data.startswith(magic)), "")
     return data, path if isinstance(path, str) and path else record_id.replace("/", "-") + suffix
 
 
 def only_image(value: object, record_id: str) -> object:
-    """Return the one item of a list of images; anything else as it is.
+    """Return the only item of a list of images; anything else as it is.
 
     Raises:
         UnusableError: ``bad_row``: there are several.
@@ -163,26 +163,26 @@ def only_image(value: object, record_id: str) -> object:
     if not isinstance(value, list):
         return value
     if len(value) > 1:
-        raise UnusableError(DropReason.BAD_ROW, f"{record_id} holds {len(value)} images; a row is read with one")
+        raise UnusableError(DropReason.BAD_ROW, f"{record_id} has {len(value)} images; a row must have one")
     return value[0] if value else None
 
 
 def id_of_value(value: object) -> str | None:
-    """Spell an id; None where there is none. Tables turn whole numbers into floats where one is missing."""
+    """Return an id as text; None without one. Tables turn whole numbers into floats if one is missing."""
     if value is None or value == "" or value != value:
         return None
     return as_text(str(int(value) if isinstance(value, float) and value.is_integer() else value))
 
 
 def first_text(value: object) -> str | None:
-    """Give a cell's text, or the first of several; None where no word is there."""
+    """Return a cell's text, or the first of several; None if there is no word in it."""
     texts = value if isinstance(value, list) else [value]
     words = (as_text(text.strip()) for text in texts if isinstance(text, str))
     return next((text for text in words if text), None)
 
 
 def texts_in(value: object, path: Sequence[str] = ()) -> Iterator[object]:
-    """Yield the values at a path inside a cell, those of lists one by one; of a conversation the answers alone."""
+    """Yield the values at a path inside a cell, those of lists one by one; of a conversation only the answers."""
     if isinstance(value, list | tuple | np.ndarray):
         for item in value:
             yield from texts_in(item, path)
@@ -195,10 +195,10 @@ def texts_in(value: object, path: Sequence[str] = ()) -> Iterator[object]:
 
 
 def description_of(value: object) -> tuple[str | None, tuple[NoticeKind, ...]]:
-    """Make a description of a cell, of which the first text counts, and tell what was done to it.
+    """Make a description of a cell, of which the first text is used, and return what was changed in it.
 
     Raises:
-        UnusableError: ``bad_row``: it holds neither a text nor a number.
+        UnusableError: ``bad_row``: it is neither a text nor a number.
 
     """
     notices: list[NoticeKind] = []
@@ -225,7 +225,7 @@ def description_of(value: object) -> tuple[str | None, tuple[NoticeKind, ...]]:
 def ids_and_splits(
     batch: pa.RecordBatch | pa.Table, columns: Columns
 ) -> Iterator[tuple[object, Sequence[int], str | None]]:
-    """Yield of each row its id, no objects, and the split that it names; None where there is none."""
+    """Yield for each row its id, no objects, and the split that it names; None if there is none."""
     ids, splits = (
         batch[name].to_pylist() if name is not None else itertools.repeat(None, batch.num_rows)
         for name in (columns.id, columns.split)
@@ -234,5 +234,5 @@ def ids_and_splits(
 
 
 def object_ids(objects: pa.ListArray) -> list[list[int]]:
-    """Give the ids of each row's objects, of a column of a built dataset, without the rest of them."""
+    """Return the ids of each row's objects, in a column of a built dataset, without reading the rest of them."""
     return pa.ListArray.from_arrays(objects.offsets, objects.values.field("id")).to_pylist()

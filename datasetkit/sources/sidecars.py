@@ -1,4 +1,4 @@
-"""Files between the images of a folder. Owns which of them describe an image, and what the others plainly hold."""
+"""Files among the images of a folder. Owns which of them describe an image, and what the others clearly hold."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ _MASK_FOLDERS = MASKS | frozenset(["label", "labels", "annotation", "annotations
 _TEXTS_IN_TABLE = re.compile(
     rb"caption|description|sentence|\btext\b|prompt|comment|conversation|file_name|segmentation"
 )
-# Rows of YOLO's labels: a class, then the shares of a box or of the corners of an outline.
+# Rows of YOLO's labels: a class, then the relative coordinates of a box or of the corners of an outline.
 _YOLO_ROWS = re.compile(r"\s*(?:\d+(?:\s+-?(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?){4,}\s*)+")
 
 
 class FolderTexts:
-    """Texts next to images, and the account of all files that are neither images, metadata nor such texts.
+    """Texts next to images, and the counts of all files that are neither images, metadata nor such texts.
 
     Args:
         folder: the folder.
         images: names of all images in it.
-        without: names of those that have no description yet.
+        without: names of the images that have no description yet.
         others: names of all other files.
-        encoding: of the texts; None for UTF-8, or by byte-order mark.
+        encoding: of the texts; None for UTF-8, or that of a byte-order mark.
         unused: counts what is not read.
 
     Attributes:
-        names: of texts, by those of their images.
+        names: names of texts by the names of their images.
         changes: how a text's name differs from its image's, by the image's.
 
     """
@@ -78,11 +78,11 @@ class FolderTexts:
             for key in (_key(name), name):  # NAME.txt and NAME.jpg.txt
                 self._by_key.setdefault(key, []).append(name)
                 self._by_folded.setdefault(folded(key), []).append(name)
-        beside = [name for name in others if _ending(name) in _TEXTS and self._images_of(name)]
-        useful = self._useful_endings(beside)
+        adjacent = [name for name in others if _ending(name) in _TEXTS and self._images_of(name)]
+        useful = self._useful_endings(adjacent)
         self.names: dict[str, str] = {}
         self.changes: dict[str, tuple[NoticeKind, ...]] = {}
-        for name in sorted(beside, key=self._rank):
+        for name in sorted(adjacent, key=self._rank):
             found = self._images_of(name)
             if _ending(name) in useful and len(found) == 1 and found[0] in without and found[0] not in self.names:
                 self.names[found[0]] = name
@@ -91,24 +91,24 @@ class FolderTexts:
         self._find_masks(images)
 
     def _images_of(self, name: str) -> Sequence[str]:
-        """Return the images that a file is named as."""
+        """Return the images that a file is named after."""
         key = _key(name)
         return self._by_key.get(key) or self._by_folded.get(folded(key), [])
 
     def _rank(self, name: str) -> tuple[bool, bool, int]:
-        """Return by what the first of several texts of an image is taken: those of the very name first."""
+        """Return the sort key of an image's texts, the first of which is used: exact names come first."""
         key = _key(name)
         return key not in self._by_key, _ending(key) in IMAGE_SUFFIXES, _TEXTS.index(_ending(name))
 
     def _note_change(self, name: str, image: str) -> None:
-        """Note what of a text's name differs from its image's."""
+        """Record how a text's name differs from its image's."""
         key = _key(name)
         if key not in self._by_key:
             is_composed = composed(key) in (composed(_key(image)), composed(image))
             self.changes[image] = (NoticeKind.NAME_UNICODE if is_composed else NoticeKind.NAME_CASE,)
 
     def of(self, image: str) -> object:
-        """Read the text of an image; None where there is none.
+        """Read the text of an image; None if there is none.
 
         Raises:
             UnusableError: it is too long, or in another encoding.
@@ -121,7 +121,7 @@ class FolderTexts:
         return caption_in(text, as_text(name)) if _ending(name) == ".json" else text
 
     def digest(self, image: str) -> str:
-        """Hash the text of an image that has one."""
+        """Return a hash of the text of an image that has one."""
         try:
             return hashlib.sha256(self._bytes(self.names[image])).hexdigest()
         except UnusableError as error:
@@ -137,11 +137,11 @@ class FolderTexts:
             raise UnusableError(DropReason.BAD_ROW, f"{as_text(name)} has more than {_LARGEST_TEXT_BYTES:,} bytes")
         return data
 
-    def _useful_endings(self, beside: Sequence[str]) -> set[str]:
-        """Return the endings of files that hold texts, as far as the first few of each tell; note what others hold."""
+    def _useful_endings(self, adjacent: Sequence[str]) -> set[str]:
+        """Return the suffixes of files that hold texts, judged by the first few; record what others hold."""
         useful = set()
         for ending in _TEXTS:
-            every = [name for name in beside if _ending(name) == ending]
+            every = [name for name in adjacent if _ending(name) == ending]
             some = every[:: len(every) // _LOOKED_AT + 1]
             texts = [text for name in some if (text := self._text(name)).strip()]
             if ending == ".json":
@@ -160,12 +160,12 @@ class FolderTexts:
         return useful
 
     def _note_labels(self, texts: Sequence[str], name: str) -> None:
-        """Note outlines in YOLO's labels; boxes are counted alone."""
+        """Record outlines in YOLO's labels; boxes are only counted."""
         if any(len(line.split()) > 5 for text in texts for line in text.splitlines()):
             self._unused.mask(name)
 
     def _text(self, name: str) -> str:
-        """Read a text to see what it holds; one in another encoding is one, and reported when its image is read."""
+        """Read a text to see what it holds; another encoding is reported when its image is read."""
         try:
             data = self._bytes(name)
         except UnusableError:
@@ -216,7 +216,7 @@ class FolderTexts:
         return PassedOverKind.OTHER_FILE if ending else PassedOverKind.NO_ENDING
 
     def _has_texts(self, name: str) -> bool:
-        """Return whether a table's name or its beginning speaks of texts."""
+        """Return whether the name or the beginning of a table mentions texts."""
         if words_of(PurePosixPath(name).stem) & ABOUT_TEXTS:
             return True
         path = self._folder / name
@@ -228,7 +228,7 @@ class FolderTexts:
         return bool(_TEXTS_IN_TABLE.search(ends.replace(b"\0", b"")))
 
     def _find_masks(self, images: Sequence[str]) -> None:
-        """Note folders of masks: images in a folder that is named so, each with the name of one elsewhere."""
+        """Record folders of masks: images in a folder with such a name, each named like an image elsewhere."""
         of_folder: dict[str, set[str]] = {}
         names = set()
         for name in images:
@@ -246,7 +246,7 @@ class FolderTexts:
 
 
 def caption_in(text: str, name: str) -> object:
-    """Return the description in a JSON object next to an image; None where it has none.
+    """Return the description in a JSON object next to an image; None if it has none.
 
     Raises:
         UnusableError: ``bad_row``: it is not JSON.
@@ -275,5 +275,5 @@ def _key(name: str) -> str:
 
 
 def _bare(stem: str) -> str:
-    """Leave out the word that marks a mask: ``a_mask``, ``a-seg``, ``mask_a``."""
+    """Remove the word that marks a mask: ``a_mask``, ``a-seg``, ``mask_a``."""
     return re.sub(r"(?i)[_.-]?(?:masks?|segmentation|seg|gt|labels?)[_.-]?", "", stem)

@@ -1,7 +1,7 @@
-"""Tables of text and Parquet, row by row, as people write them. Owns what is harmless in one, and what ends a build.
+"""Tables as text or Parquet, row by row, as people write them. Owns what is harmless in them, and what ends a build.
 
-A row that is not one, or a broken line, is a fault of that row; what cannot be told apart any more (a quote without
-end, broken JSON of a whole file, another encoding, damaged Parquet) is an error of the file.
+A faulty row or a broken line is a fault of that row; where rows can no longer be told apart (an unclosed quote, broken
+JSON of a whole file, another encoding, damaged Parquet), it is an error of the file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _ENDLESS = ("unexpected end", "field larger")
 
 
 class TableRow(NamedTuple):
-    """A row: its number, from 1, as an editor counts lines, its cells by their columns, and why it cannot be read.
+    """A row: its number, from 1, as an editor counts lines, its cells by column, and why it cannot be read.
 
-    ``text`` is that of a row whose cells cannot be told apart.
+    ``text`` is that of a row whose cells cannot be separated.
     """
 
     number: int
@@ -36,7 +36,7 @@ class TableRow(NamedTuple):
 
 
 def table_kind(name: str) -> str | None:
-    """Return the ending that says how a table is read; None where it is not one."""
+    """Return the suffix that decides how a table is read; None if it is not a table."""
     lower = name.lower()
     suffix = PurePosixPath(lower.removesuffix(".gz")).suffix
     return suffix if suffix in _READERS or lower.endswith(".parquet") else None
@@ -46,7 +46,7 @@ def table_rows(path: Place, encoding: str | None) -> Iterator[TableRow]:
     """Read a table.
 
     Args:
-        path: a JSONL, CSV, TSV, JSON or Parquet file; those of text may be packed by gzip.
+        path: a JSONL, CSV, TSV, JSON or Parquet file; text may be compressed with gzip.
         encoding: of the text; see :func:`~datasetkit.sources.texts.open_utf8`.
 
     Raises:
@@ -69,27 +69,27 @@ def _jsonl_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
     while line := file.readline(_LONGEST_LINE + 1):
         number += 1
         if len(line) > _LONGEST_LINE:
-            raise SourceError(f"{path} line {number} has more than {_LONGEST_LINE:,} bytes; give one object a line")
+            raise SourceError(f"{path} line {number} has more than {_LONGEST_LINE:,} bytes; write one object per line")
         if line.strip():
             try:
                 row = _loads(line, f"{path} line {number}")
             except _BrokenJsonError as error:
                 yield TableRow(number, {}, f"{error.fault} (byte {start + error.at})", line.decode("utf-8"))
             else:
-                yield _json_row(number, row, "give one object a line")
+                yield _json_row(number, row, "write one object per line")
         start += len(line)
 
 
 def _json_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
     rows = _loads(file.read(), str(path))
     if not isinstance(rows, list):
-        raise SourceError(f"{path} is a JSON {type(rows).__name__}; a table is a list of objects, one for each image")
+        raise SourceError(f"{path} is a JSON {type(rows).__name__}; a table is a list of objects, one per image")
     for number, row in enumerate(rows, start=1):
-        yield _json_row(number, row, "give a list of objects")
+        yield _json_row(number, row, "write a list of objects")
 
 
 class _BrokenJsonError(SourceError):
-    """Text that is not JSON; knows its fault, and at which byte, from 0."""
+    """Text that is not JSON, with the fault and its byte, from 0."""
 
     def __init__(self, where: str, fault: str, at: int) -> None:
         super().__init__(f"{where} {fault} (byte {at})")
@@ -120,8 +120,8 @@ def _loads(text: bytes, where: str) -> Any:
         raise _BrokenJsonError(
             where, f"is broken JSON: {error.msg.removesuffix(' at')}", len(error.doc[: error.pos].encode())
         ) from None
-    except (RecursionError, ValueError) as error:  # brackets or digits without end
-        raise _BrokenJsonError(where, f"is beyond what JSON readers take: {error}", 0) from None
+    except (RecursionError, ValueError) as error:  # endless brackets or digits
+        raise _BrokenJsonError(where, f"exceeds the limits of JSON readers: {error}", 0) from None
 
 
 def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
@@ -131,9 +131,9 @@ def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
         with io.TextIOWrapper(file, encoding="utf-8", newline="") as lines:
             first = lines.readline(_LONGEST_LINE)
             lines.seek(0)
-            # Excel separates by tabs or, where commas are in numbers, by semicolons.
+            # Excel separates cells by tabs or, in locales where numbers have a decimal comma, by semicolons.
             separator = max(_DELIMITERS, key=lambda sign: (first.count(sign), sign == ","))
-            # A quote that ends nowhere, or within a cell, is an error.
+            # An unclosed quote, or one that ends within a cell, is an error.
             reader = csv.reader(_noted(lines, since), delimiter=separator, strict=True)
             header = [name.strip() for name in next(reader, [])]
             if twins := [name for name in header if name and header.count(name) > 1]:
@@ -146,14 +146,14 @@ def _csv_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:
 
 
 def _noted(lines: Iterable[str], since: list[str]) -> Iterator[str]:
-    """Yield lines, and note them."""
+    """Yield lines, and record them in a list."""
     for line in lines:
         since.append(line)
         yield line
 
 
 def _cells(reader: Any, header: list[str], since: list[str]) -> Iterator[TableRow]:
-    """Read rows; each line of one with a stray quote is a fault, as a row may have been in it.
+    """Read rows; each line of a row with a stray quote is a fault, since it may have been a row.
 
     Raises:
         csv.Error: a quote ends nowhere, so that no more rows can be told apart.
@@ -175,7 +175,7 @@ def _cells(reader: Any, header: list[str], since: list[str]) -> Iterator[TableRo
         if not cells:
             continue
         more = [cell for cell in cells[len(header) :] if cell.strip()]
-        fault = f"has {len(cells)} cells for {len(header)} columns; quote texts that hold the separator"
+        fault = f"has {len(cells)} cells for {len(header)} columns; quote texts that contain the separator"
         padded = [*cells, *[None] * (len(header) - len(cells))]
         row = {name: cell for name, cell in zip(header, padded, strict=False) if name}
         yield TableRow(reader.line_num, row, fault if more else None)

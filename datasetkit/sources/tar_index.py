@@ -1,7 +1,7 @@
-"""What stands where in a tar file. Owns the reading of headers: nothing is extracted, no name is ever opened.
+"""What is where in a tar file. Owns the reading of headers: nothing is extracted, and no name is ever opened.
 
-Only headers are read, each of a fixed size and the extended ones up to a limit, so that no size that a file claims can
-cost memory. A file that breaks off gives what stands before the break.
+Only headers are read, which have a fixed size, or a limited size if they are extended, so that no size that a file
+claims can exhaust memory. A truncated file yields the members before the damage.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _NO_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in a tar, from byte ``offset`` on; nothing is promised of its name.
+    """One file in a tar, from byte ``offset`` on; its name is untrusted.
 
-    ``fault`` says what it is instead of a file, or why it cannot be read; None for a file.
+    ``fault`` is what it is instead of a file, or why it cannot be read; None for a file.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Where a tar breaks off, and why; whatever stands behind is lost."""
+    """Where and why a tar becomes unreadable; whatever follows is lost."""
 
     offset: int
     detail: str
 
 
 def scan_tar(path: Place) -> Iterator[Member | Break]:
-    """Give the members of an uncompressed tar in order; folders are left out. A break ends it.
+    """Yield the members of an uncompressed tar in order, without folders. A break ends it.
 
     Raises:
         OSError: the file cannot be read.
@@ -66,8 +66,8 @@ def scan_tar(path: Place) -> Iterator[Member | Break]:
             file.seek(offset)
             header = file.read(_BLOCK)
             if header == bytes(_BLOCK):
-                if file.read(_BLOCK).strip(b"\0"):  # two such blocks are the end mark
-                    yield Break(offset, "a lone block of zeros stands where a member should; what follows is not read")
+                if file.read(_BLOCK).strip(b"\0"):  # two such blocks mark the end
+                    yield Break(offset, "a single block of zeros replaces a member; what follows is not read")
                 return
             try:
                 info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
@@ -91,7 +91,7 @@ def scan_tar(path: Place) -> Iterator[Member | Break]:
                 if info.type != tarfile.DIRTYPE:
                     yield Member(name, data, size, _fault(info, data + size > end))
                 if info.type in _NO_FILES or info.type == tarfile.DIRTYPE:
-                    following = data  # some writers give links and folders a size, none gives them data
+                    following = data  # some writers set a size for links and folders, but none adds data
             if following > end:
                 yield Break(data, f"it ends at byte {end:,}, before the last member's end at {data + size:,}")
                 return
@@ -107,7 +107,7 @@ def _why(header: bytes, error: str) -> str:
 
 
 def _extension(file: IO[bytes], kind: bytes, size: int) -> dict[str, str]:
-    """Read the name and the size that an extended header gives the next member."""
+    """Read the name and the size that an extended header sets for the next member."""
     data = file.read(size)
     if kind == _LONG_NAME:
         return {"path": data.split(b"\0")[0].decode("utf-8", "surrogateescape")}
@@ -127,7 +127,7 @@ def _extension(file: IO[bytes], kind: bytes, size: int) -> dict[str, str]:
 
 def _fault(info: tarfile.TarInfo, is_cut: bool) -> str | None:
     if info.type in _NO_FILES:
-        return f"is {_NO_FILES[info.type]}, no file"
+        return f"is {_NO_FILES[info.type]}, not a file"
     if info.type not in {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}:
-        return f"has the type {info.type!r}, which is read nowhere"
+        return f"has the unsupported type {info.type!r}"
     return "is cut short by the end of the tar" if is_cut else None

@@ -1,4 +1,4 @@
-"""Samples of a WebDataset shard. Owns which members belong together, and the names of many shards in one pattern."""
+"""Samples of a WebDataset shard. Owns which members belong together, and the expansion of patterns to shard names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BRACES = re.compile(r"\{(?:(\d{1,9})\.\.(\d{1,9})|([^{}]*,[^{}]*))\}")
 class Sample:
     """The members of one key: the first image, the text, and the JSON.
 
-    ``fault`` says why it makes no record, where the headers tell already.
+    ``fault`` is why it cannot become a record, if its headers already show that.
     """
 
     shard: int
@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(slots=True)
 class _Members:
-    """Members of one key by their ending."""
+    """Members of one key by their suffix."""
 
     key: str
     endings: dict[str, Member] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class _Members:
 
 
 def expanded(pattern: Place) -> list[Place]:
-    """Write out a name with braces; one without, or of a file that is there, stays as it is."""
+    """Expand a name with braces; a name without braces, or of an existing file, stays as it is."""
     if pattern.exists():
         return [pattern]
     pieces: list[list[str]] = []
@@ -74,9 +74,9 @@ def expanded(pattern: Place) -> list[Place]:
 def group(
     shard: int, shard_name: str, members: Sequence[Member | Break], text_endings: Sequence[str], unused: Unused
 ) -> Iterator[Sample]:
-    """Put members that have one key together, in the order of their first ones.
+    """Group members that have one key, in the order of their first ones.
 
-    A key ends at the first dot of a name; where no image comes of that, at the last.
+    A key ends at the first dot of a name, or at the last one if no key would then have an image.
     """
     for found in _by_key(item for item in members if isinstance(item, Member)):
         has_image = found.images or not any(
@@ -86,7 +86,7 @@ def group(
         yield from (_sample(shard, one, text_endings, unused) for one in apart)
     for item in members:
         if isinstance(item, Break):
-            detail = f"{shard_name} breaks off at byte {item.offset:,}: {item.detail}"
+            detail = f"{shard_name} cannot be read from byte {item.offset:,} on: {item.detail}"
             yield Sample(shard, f"byte {item.offset}", fault=(DropReason.TRUNCATED, detail))
 
 
@@ -122,7 +122,7 @@ def _sample(shard: int, found: _Members, text_endings: Sequence[str], unused: Un
 
 def _fault_of(member: Member) -> tuple[DropReason, str] | None:
     if leads_out(member.name):
-        return DropReason.PATH_ESCAPES, f"{as_text(member.name)!r} must be a path below the shard"
+        return DropReason.PATH_ESCAPES, f"{as_text(member.name)!r} must be a path inside the shard"
     if member.fault is not None:
         reason = DropReason.TRUNCATED if "cut short" in member.fault else DropReason.UNREADABLE
         return reason, f"{as_text(member.name)} {member.fault}"
@@ -130,7 +130,7 @@ def _fault_of(member: Member) -> tuple[DropReason, str] | None:
 
 
 def _key_of(name: str, *, ends_last: bool) -> tuple[str, str]:
-    """Split a member's name at a dot of its last part; a name without one is a key without an ending."""
+    """Split a member's name at a dot of its last part; a name without a dot is a key without a suffix."""
     path = PurePosixPath(name)
     stem, dot, ending = path.name.rpartition(".") if ends_last else path.name.partition(".")
     if not (stem and dot):

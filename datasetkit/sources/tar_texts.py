@@ -1,4 +1,4 @@
-"""What stands beside an image in a WebDataset shard. Owns how ``KEY.txt`` and ``KEY.json`` are read.
+"""What accompanies an image in a WebDataset shard. Owns how ``KEY.txt`` and ``KEY.json`` are read.
 
 ``KEY.json`` of shards that ``datasetkit export`` wrote holds a whole record, its nested columns as JSON text.
 """
@@ -29,7 +29,7 @@ _SCHEMA = pa.schema([field for field in row_schema(overlay=False) if field.name 
 
 
 def bytes_of(path: Place, member: Member) -> bytes:
-    """Read a member; its size is to be checked before.
+    """Read a member; its size must be checked before.
 
     Raises:
         UnusableError: ``unreadable`` or ``truncated``.
@@ -45,7 +45,7 @@ def bytes_of(path: Place, member: Member) -> bytes:
 
 
 def text_of(path: Place, sample: Sample, encoding: str | None = None) -> str | None:
-    """Read the text of a sample; None where there is none.
+    """Read the text of a sample; None if there is none.
 
     Raises:
         UnusableError: it is too long, or in another encoding.
@@ -55,10 +55,10 @@ def text_of(path: Place, sample: Sample, encoding: str | None = None) -> str | N
 
 
 def values_of(path: Place, sample: Sample, encoding: str | None = None) -> Mapping[str, Any]:
-    """Read ``KEY.json``, a list of texts as captions; nothing where there is none.
+    """Read ``KEY.json``, a list of texts as captions; empty if there is none.
 
     Raises:
-        UnusableError: it is too long, or no JSON object.
+        UnusableError: it is too long, or not a JSON object.
 
     """
     if sample.json is None:
@@ -68,7 +68,7 @@ def values_of(path: Place, sample: Sample, encoding: str | None = None) -> Mappi
     except (RecursionError, ValueError) as error:
         if isinstance(error, UnusableError):
             raise
-        raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json is no JSON: {error}") from None
+        raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json is not JSON: {error}") from None
     if isinstance(values, list) and values and all(isinstance(value, str) for value in values):
         return {"captions": values}
     if not isinstance(values, dict):
@@ -77,7 +77,7 @@ def values_of(path: Place, sample: Sample, encoding: str | None = None) -> Mappi
 
 
 def is_record(values: Mapping[str, Any]) -> bool:
-    """Whether ``KEY.json`` is that of an exported record."""
+    """Return whether ``KEY.json`` is that of an exported record."""
     return values.keys() >= _RECORD_KEYS
 
 
@@ -85,7 +85,7 @@ def record_row(path: Place, sample: Sample) -> dict[str, Any]:
     """Read the row of an exported record; its image has no bytes yet.
 
     Raises:
-        UnusableError: it is none.
+        UnusableError: it is not such a record.
 
     """
     values = values_of(path, sample)
@@ -99,7 +99,7 @@ def record_row(path: Place, sample: Sample) -> dict[str, Any]:
     except UnusableError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError, pa.ArrowException) as error:
-        raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json is no valid record: {error}") from None
+        raise UnusableError(DropReason.BAD_ROW, f"{sample.key}.json is not a valid record: {error}") from None
     return typed | {"image": {"bytes": None, "path": values["file_name"]}}
 
 
@@ -107,6 +107,7 @@ def _text(path: Place, member: Member, encoding: str | None) -> str:
     name = as_text(member.name)
     if member.size > _LARGEST_TEXT_BYTES:
         raise UnusableError(
-            DropReason.BAD_ROW, f"{name} has {member.size:,} bytes; a text has at most {_LARGEST_TEXT_BYTES:,}"
+            DropReason.BAD_ROW,
+            f"{name} has {member.size:,} bytes; a text may have at most {_LARGEST_TEXT_BYTES:,}",
         )
     return decoded(bytes_of(path, member), name, encoding)

@@ -1,4 +1,4 @@
-"""Files of text as people have them: packed, with a byte-order mark, in other encodings. Owns how they become UTF-8."""
+"""Text files as people have them: compressed, with a byte-order mark, in any encoding. Owns how they become UTF-8."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PIECE_BYTES = 2**20
 _SMALL_BYTES = 2**26
 _MOST_RATIO = 100  # JSON and CSV shrink to a fifth or tenth; a bomb to a thousandth
 _GZIP = b"\x1f\x8b"
-# Flickr30k Entities; then the marks of Kosmos-2, Qwen-VL, Shikra, Ferret, GLaMM and their like.
+# Flickr30k Entities; then the markup of Kosmos-2, Qwen-VL, Shikra, Ferret, GLaMM and similar models.
 _ENTITY = re.compile(r"\[/EN#\d+(?:/\w+)* ([^\[\]]*)\]")
 _MARKUP = re.compile(
     r"<\|?/?(?:grounding|phrase|object|delimiter_of_multi_objects/?|patch_index_\d+|ref|box|quad|p|obj|bbox|seg|SEG"
     r"|(?:object_ref|box|quad)_(?:start|end))\|?>|(?<=>)(?:\(\d+, ?\d+\),? ?)+(?=<)|<image>"
 )
 _BEFORE_STOP = re.compile(r" ([,.;:!?](?:\s|$))")
-# UTF-32 first: its mark begins with that of UTF-16.
+# UTF-32 first: its mark starts with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -39,14 +39,14 @@ _MARKS = (
 def open_utf8(path: Place, encoding: str | None = None) -> IO[bytes]:
     """Open a text file as UTF-8 without a byte-order mark.
 
-    What is so already is opened as it is, and not checked; anything else is written to a temporary file without a name.
+    A file that already is plain UTF-8 is opened unchecked; anything else is converted to an anonymous temporary file.
 
     Args:
-        path: the file; one that is packed by gzip is unpacked.
-        encoding: of the text; None for UTF-8, or what a byte-order mark says.
+        path: the file; gzip is decompressed.
+        encoding: of the text; None for UTF-8, or that of the byte-order mark.
 
     Raises:
-        SourceError: the file cannot be opened, is not gzip's to its end or too large, or is not in that encoding.
+        SourceError: the file cannot be opened, is not complete gzip or too large, or is not in that encoding.
 
     """
     try:
@@ -82,20 +82,20 @@ def decoded(data: bytes, name: str, encoding: str | None = None) -> str:
 
 
 def encoding_of(start: bytes, encoding: str | None) -> str | None:
-    """Return the encoding of a text by its first four bytes, those of the mark left out; None for plain UTF-8."""
+    """Return the encoding of a text by its first four bytes, without the mark; None for plain UTF-8."""
     marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
     return marked or (None if encoding is None or codecs.lookup(encoding).name == "utf-8" else encoding)
 
 
 def not_in_encoding(name: str, encoding: str, error: UnicodeError) -> str:
-    """Say that a text is not in an encoding, and what to do."""
+    """Return the message that a text is not in an encoding, and what to do."""
     place = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
     known = "UTF-8" if encoding in {"utf-8", "utf-8-sig"} else encoding
     return f"{name} is not {known} text{place}; give its encoding as --encoding, such as cp1252, or save it as UTF-8"
 
 
 def without_markup(text: str) -> str:
-    """Leave out what ties words to boxes in grounded texts: ``[/EN#1/people two men]``, ``<phrase>``, ``<box>``."""
+    """Remove what links words to boxes in grounded texts: ``[/EN#1/people two men]``, ``<phrase>``, ``<box>``."""
     plain = _MARKUP.sub(" ", _ENTITY.sub(r"\1", text))
     return text if plain == text else _BEFORE_STOP.sub(r"\1", " ".join(plain.split()))
 
@@ -108,10 +108,10 @@ def _unpacked(packed: IO[bytes], path: Place) -> IO[bytes]:
         with gzip.open(packed) as file:
             while piece := file.read(_PIECE_BYTES):
                 if target.tell() + len(piece) > most:
-                    raise SourceError(f"{path} unpacks to more than {most:,} bytes; unpack it yourself")
+                    raise SourceError(f"{path} decompresses to more than {most:,} bytes; decompress it yourself")
                 target.write(piece)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise SourceError(f"{path} cannot be unpacked: {error}") from None
+        raise SourceError(f"{path} cannot be decompressed: {error}") from None
     target.seek(0)
     return target
 

@@ -1,10 +1,10 @@
-"""Rendered scenes as a source. Owns how a scene becomes a record: nothing is read, everything is exact.
+"""Rendered scenes as a source. Owns how a scene becomes a record: nothing is read, and everything is exact.
 
 An object's category is its colour and shape in the domain's words ("red star"): what a caption has to get right for the
-object to count as named, and enough to tell most objects of a scene apart. Its last word is the shape. Size stays in
-the words of the description, as it says more about the image than about the thing.
+object to count as named, and enough to distinguish most objects of a scene. Its last word is the shape. Size remains in
+the words of the description, as it depends on the image more than on the object.
 
-Pronouns are phrases too, with the reason ``pronoun``, so that figures about noun phrases can leave them out.
+Pronouns are phrases too, with the reason ``pronoun``, so that statistics of noun phrases can leave them out.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from datasetkit.toyworld.scenes import Scene, SceneConfig, Split, combinations_f
 LICENSE = "cc0-1.0"
 PRONOUN = "pronoun"
 
-# Part of the fingerprint: raise it with every change that alters an image, a mask or a text.
+# Part of the fingerprint: increase it with every change that alters an image, a mask or a text.
 GENERATOR_VERSION = 1
 
 
 class ToyworldSource(Source):
-    """The first scenes of a split, rendered as they are read.
+    """The first scenes of a split, rendered when they are read.
 
-    The context has no effect: scenes have their own license and one description each.
+    The context has no effect: all scenes have one license and one description each.
     """
 
     def __init__(self, options: ToyworldOptions, context: SourceContext = SourceContext()) -> None:  # noqa: ARG002
@@ -59,21 +59,21 @@ class ToyworldSource(Source):
         )
 
     def fingerprint(self) -> str:
-        """Hex digest of the generator's version and of everything that it is told."""
-        told = {
+        """Return a hex digest of the generator's version and all of its options."""
+        facts = {
             "generator": GENERATOR_VERSION,
             "config": dataclasses.asdict(self._config),
             "domain": dataclasses.asdict(self._domain),
             "scenes": [self._split, 0, self._count],
         }
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def __len__(self) -> int:
-        """How many scenes there are."""
+        """Return the number of scenes."""
         return self._count
 
     def entries(self) -> Iterator[Entry]:
-        """Announce the scenes in the order of their indices."""
+        """Yield an entry for each scene in the order of their indices."""
         for index in range(self._count):
             record_id = self._record_id(index)
             count = object_count(seed_for(self._split, index), self._config)
@@ -88,7 +88,7 @@ class ToyworldSource(Source):
         return Reading(self._record(index, scene, encode_png(pixels)), Image.fromarray(pixels))
 
     def _record_id(self, index: int, joint: str = "-") -> str:
-        """Name a scene by its domain (unless that is the base domain), its split and its index."""
+        """Return a scene's id: its domain (unless that is the base domain), its split and its index."""
         domain = () if self._domain.name == BASE.name else (self._domain.name,)
         return joint.join((*domain, self._split.value, f"{index:06d}"))
 
@@ -112,7 +112,7 @@ class ToyworldSource(Source):
 
 
 def key_objects(scene: Scene, description: Description, domain: Domain) -> tuple[KeyObject, ...]:
-    """All objects of a scene with their visible masks; those that the description names are key objects."""
+    """Return all objects of a scene with their visible masks; those that the description names are key objects."""
     mentioned = description.mentioned
     return tuple(
         KeyObject(
@@ -127,7 +127,7 @@ def key_objects(scene: Scene, description: Description, domain: Domain) -> tuple
 
 
 def gold_phrases(description: Description) -> tuple[Phrase, ...]:
-    """A description's phrases as a record holds them."""
+    """Return a description's phrases in the form of a record."""
     return tuple(
         Phrase(
             text=phrase.text,

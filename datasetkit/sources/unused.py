@@ -1,7 +1,7 @@
-"""What of a source nothing is made of. Owns which columns, keys and files plainly hold texts or masks, and refusals.
+"""What a source has but does not use. Owns which columns, keys and files clearly hold texts or masks, and refusals.
 
-Nothing is passed over without a word: it is counted, with examples. Where texts or masks are plainly there and no
-record would have them, the source is refused in one line; ``--ignore NAME`` passes over them on purpose.
+Nothing is skipped silently: it is counted, with examples. If texts or masks are clearly there and no record would get
+them, the source is refused in one line; ``--ignore NAME`` skips them on purpose.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Leaf = tuple[str, str]
 
 
 def words_of(name: str) -> set[str]:
-    """Return the words that a name is made of, in lower case: ``maskRle`` and ``mask_rle`` have two."""
+    """Return the words of a name, in lower case: ``maskRle`` and ``mask_rle`` have two."""
     return {word.lower() for word in _WORD.findall(name)}
 
 
 def leaves_of_type(kind: pa.DataType, name: str) -> Iterator[Leaf]:
-    """Yield each innermost value of a column as its dotted path and what it is."""
+    """Yield the dotted path and the type of each innermost value of a column."""
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") < 0:
         for field in kind:
             yield from leaves_of_type(field.type, f"{name}.{field.name}")
@@ -54,7 +54,7 @@ def leaves_of_type(kind: pa.DataType, name: str) -> Iterator[Leaf]:
 
 
 def leaves_of_value(value: object, name: str) -> Iterator[Leaf]:
-    """Yield each innermost value of a value as JSON has them; of lists, the first items alone are looked at."""
+    """Yield the dotted path and the type of each innermost value of a JSON value; of lists only the first items."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from leaves_of_value(item, f"{name}.{key}")
@@ -66,7 +66,7 @@ def leaves_of_value(value: object, name: str) -> Iterator[Leaf]:
 
 
 def kind_of_leaves(leaves: Collection[Leaf]) -> PassedOverKind:
-    """Tell what a column holds, by the words in its names and by its innermost values."""
+    """Return what a column holds, judged by the words in its names and by its innermost values."""
     words = set().union(*(words_of(path) for path, _ in leaves))
     kinds = {kind for _, kind in leaves}
     if any(path == SPLIT_COLUMN for path, _ in leaves):
@@ -81,17 +81,17 @@ def kind_of_leaves(leaves: Collection[Leaf]) -> PassedOverKind:
 
 
 def texts_among(leaves: Collection[Leaf]) -> list[str]:
-    """Return the paths of those innermost values that may be descriptions."""
+    """Return the paths of the innermost values that may be descriptions."""
     found = dict.fromkeys(path for path, kind in leaves if kind == TEXT)
     return [path for path in found if not words_of(path.rpartition(".")[2]) & _NO_DESCRIPTIONS]
 
 
 class Unused:
-    """What a source has and makes nothing of.
+    """What a source has but does not use.
 
     Args:
-        where: what the source is called in messages.
-        ignore: what is passed over on purpose.
+        where: name of the source in messages.
+        ignore: what is skipped on purpose.
 
     """
 
@@ -104,7 +104,7 @@ class Unused:
         self._met: set[str] = set()
 
     def ignores(self, name: str) -> bool:
-        """Count a file or folder that is ignored by its name, its ending, or a folder above it."""
+        """Count a file or folder that is ignored by its name, its suffix, or a folder above it."""
         parts = name.split("/")
         ignored = {
             one
@@ -120,7 +120,7 @@ class Unused:
         return bool(ignored)
 
     def column(self, name: str, leaves: Collection[Leaf]) -> None:
-        """Count a column, or a key, of which nothing is made."""
+        """Count a column, or a key, that is not used."""
         kind = kind_of_leaves(leaves)
         if named := {name, name.lstrip("."), f".{name}"} & {*self._ignore}:
             self._met |= named
@@ -132,7 +132,7 @@ class Unused:
         self.counts.add(kind, name)
 
     def member(self, ending: str, *, is_image: bool) -> None:
-        """Count a member of an archive of which nothing is made, by its ending."""
+        """Count a member of an archive that is not used, by its suffix."""
         words = words_of(ending)
         if named := {ending, f".{ending}"} & {*self._ignore}:
             self._met |= named
@@ -148,23 +148,23 @@ class Unused:
         self.counts.add(kind, f".{ending}")
 
     def mask(self, name: str) -> None:
-        """Note that something plainly holds masks."""
+        """Record that something clearly holds masks."""
         self._masks[name] = None
 
     def check(self, *, has_texts: bool, no_texts: str, hint: str) -> None:
-        """Refuse the source where texts or masks are plainly there, and unused.
+        """Refuse the source if texts or masks are clearly there, and not used.
 
         Args:
             has_texts: whether descriptions are read from anywhere.
-            no_texts: what was looked for.
-            hint: how one of those that are there becomes the descriptions.
+            no_texts: what was not found.
+            hint: how one of the texts that are there can become the descriptions.
 
         Raises:
             SourceError: names them, and what to do.
 
         """
         if unmet := [one for one in self._ignore if one not in self._met]:
-            logger.warning("%s has nothing that --ignore %s names", self.where, " or ".join(unmet))
+            logger.warning("--ignore %s matches nothing in %s", " or ".join(unmet), self.where)
         if self._masks:
             names = first_few(self._masks)
             raise SourceError(

@@ -1,8 +1,8 @@
 """WebDataset shards: tar files whose members belong together by key. Owns how samples become records.
 
 ``KEY.jpg`` (or another image) with ``KEY.txt``, ``KEY.caption`` or ``KEY.json`` is one record; a key is a name up to
-the first dot of its last part. One scan of the headers tells where every member is; images are read by offset. Shards
-that ``datasetkit export`` wrote come back as the records they were.
+the first dot of its last part. One scan of the headers finds where every member is; images are read by offset. Shards
+that ``datasetkit export`` wrote are read back as the original records.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class WebdatasetSource(RowSource):
     """Samples of tar shards.
 
     Raises:
-        SourceError: there is no shard, one cannot be opened, or none holds an image.
+        SourceError: there is no shard, a shard cannot be opened, or none has an image.
 
     """
 
@@ -58,8 +58,8 @@ class WebdatasetSource(RowSource):
                 members = list(scan_tar(path))
             except OSError as error:
                 raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-            told = [(item.name, item.offset, item.size) for item in members if isinstance(item, Member)]
-            digest.update(json.dumps([name, path.stat().st_size, told]).encode())
+            facts = [(item.name, item.offset, item.size) for item in members if isinstance(item, Member)]
+            digest.update(json.dumps([name, path.stat().st_size, facts]).encode())
             self._samples.extend(group(number, name, members, endings, self._unused))
         self._fingerprint = digest.hexdigest()
         if not any(sample.image_member for sample in self._samples):
@@ -71,26 +71,26 @@ class WebdatasetSource(RowSource):
             self._check_unused()
 
     def passed_over(self) -> Iterator[PassedOver]:
-        """Yield the members and keys of which nothing is made; keys as far as the first samples have them."""
+        """Yield the members and keys that are not used; keys as far as the first samples have them."""
         return iter(self._unused.counts)
 
     def fingerprint(self) -> str:
-        """Hex digest over the shards' names and sizes, and their members' names, places and sizes."""
+        """Return a hex digest of the shards' names and sizes, and of their members' names, offsets and sizes."""
         return self._fingerprint
 
     def __len__(self) -> int:
-        """How many samples there are, those that cannot be read among them."""
+        """Return the number of samples, including those that cannot be read."""
         return len(self._samples)
 
     def _rows_known(self) -> Iterator[Row]:
-        """Go through the samples, shard by shard; a place where a shard breaks off is an entry, too."""
+        """Yield the samples, shard by shard; the point where a shard becomes unreadable is a row too."""
         for number, sample in enumerate(self._samples):
             name = self._shards[sample.shard][0]
             record_id, objects = self._ids(sample)
             yield Row(number, record_id, f"{name}/{sample.key}", objects, split_of_shard(name))
 
     def inputs(self, entry: Entry) -> Mapping[str, Place]:
-        """Name the shard of a sample."""
+        """Return the path of a sample's shard."""
         return {} if entry.handle is None else dict([self._shards[self._samples[entry.handle].shard]])
 
     def _read(self, entry: Entry, number: int) -> Reading:
@@ -112,7 +112,7 @@ class WebdatasetSource(RowSource):
         return self._reader.reading(entry, data, name.name, description, license_name, f"{shard}/{name}", notices)
 
     def _texts(self, path: Place, sample: Sample) -> tuple[object, str | None, tuple[NoticeKind, ...]]:
-        """Return the description and the license of a sample, and what is to be known of them."""
+        """Return the description and the license of a sample, and notices about them."""
         text, notices = text_of(path, sample, self._encoding), sample.notices
         try:
             values = values_of(path, sample, self._encoding)
@@ -131,7 +131,7 @@ class WebdatasetSource(RowSource):
         return description, first_text(values.get("license")), notices
 
     def _check_unused(self) -> None:
-        """Count the keys of the first JSON members that are not read; refuse what plainly holds texts or masks."""
+        """Count the keys of the first JSON members that are not read; refuse a source with unused texts or masks."""
         leaves: dict[str, list[Leaf]] = {}
         has_texts = self._text_column is not None or any(sample.text is not None for sample in self._samples)
         used = {*self._caption_keys, "license"} if self._text_column is None else {self._text_column.partition(".")[0]}
@@ -149,7 +149,7 @@ class WebdatasetSource(RowSource):
         self._unused.check(has_texts=has_texts, no_texts="no KEY.txt, and no caption in KEY.json", hint=hint)
 
     def _first_is_record(self) -> bool:
-        """Whether the shards are exported records, as the first sample with JSON tells."""
+        """Return whether the shards are exported records, judged by the first sample with JSON."""
         sample = next((sample for sample in self._samples if sample.json is not None and not sample.fault), None)
         try:
             return sample is not None and is_record(values_of(self._shards[sample.shard][1], sample))
@@ -159,13 +159,13 @@ class WebdatasetSource(RowSource):
             return False
 
     def _ids(self, sample: Sample) -> tuple[object, Sequence[int]]:
-        """Give a record's id and those of its objects; neither where it has none, or where it cannot be read."""
+        """Return a record's id and those of its objects; neither if it has none, or if it cannot be read."""
         if not self._holds_records or sample.fault:
             return None, ()
         try:
             row = record_row(self._shards[sample.shard][1], sample)
         except UnreachableError as error:
             raise SourceError(str(error)) from error.__cause__
-        except UnusableError:  # told when the sample is read
+        except UnusableError:  # reported when the sample is read
             return None, ()
         return row["record_id"], [item["id"] for item in row["objects"] or () if item is not None]

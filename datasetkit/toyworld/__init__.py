@@ -1,1 +1,1 @@
-"""Rendered scenes of coloured shapes with exact truth: masks, descriptions, questions, all from one seed."""
+"""Rendered scenes of coloured shapes with exact ground truth: masks, descriptions, questions, all from one seed."""

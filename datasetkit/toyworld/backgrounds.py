@@ -1,7 +1,7 @@
-"""Background patterns. Owns what each kind is: a field over the canvas without the image's tone.
+"""Background patterns. Owns what each kind looks like: a field over the canvas, without the image's tone.
 
-Products of matrices and sines are computed in float64 and rounded: processors compute them by different instructions,
-whose float32 results differ, and a scene must have the same bytes on all.
+Matrix products and sines are computed in float64 and rounded: processors use different instructions for them, whose
+float32 results differ, and a scene must have the same bytes on all processors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CLOUD_CELLS = 6
 
 
 def background_field(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    """The pattern over the canvas, shape (H, W), dtype float32, range [-0.5, 0.5]."""
+    """Return the pattern over the canvas, shape (H, W), dtype float32, range [-0.5, 0.5]."""
     along, across = _turned(background, canvas_hw)
     match background.kind:
         case BackgroundKind.FLAT:
@@ -41,7 +41,7 @@ def background_field(background: Background, canvas_hw: tuple[int, int]) -> Floa
 
 
 def _turned(background: Background, canvas_hw: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """Coordinates along and across the pattern's direction, in periods, each of shape (H, W)."""
+    """Return coordinates along and across the pattern's direction, in periods, each of shape (H, W)."""
     height, width = canvas_hw
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / background.period
     x = (np.arange(width, dtype=np.float32)[None, :] + 0.5) / background.period
@@ -55,7 +55,7 @@ def _steps(wave: FloatArray, sharpness: float) -> FloatArray:
 
 
 def _clouds(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
-    """Random values on a coarse lattice, smoothly interpolated."""
+    """Return random values on a coarse lattice, smoothly interpolated."""
     values = (
         np.random.default_rng(background.seed)
         .random((_CLOUD_CELLS + 1, _CLOUD_CELLS + 1), dtype=np.float32)
@@ -66,7 +66,7 @@ def _clouds(background: Background, canvas_hw: tuple[int, int]) -> FloatArray:
 
 
 def _interpolation(side: int) -> FloatArray:
-    """Weights of each lattice line at each pixel, shape (side, cells + 1)."""
+    """Return the weights of each lattice line at each pixel, shape (side, cells + 1)."""
     place = (np.arange(side, dtype=np.float32) + 0.5) / side * _CLOUD_CELLS
     cell = place.astype(int)
     fraction = place - cell

@@ -1,8 +1,8 @@
-"""Descriptions of scenes with their exact truth: which characters name which objects.
+"""Descriptions of scenes with exact ground truth: which characters name which objects.
 
-Owns the rule of truth: a noun phrase is written only where the objects that fit its words are exactly those it names,
-"a" with one object, a number word with as many; a relation only where it holds from each subject to each other object;
-a pronoun only for the subject of the sentence before. A description may leave objects out.
+Owns the rule of truth: a noun phrase is written only if the objects that fit its words are exactly those it names, "a"
+for one object, a number word for that many; a relation only if it holds from each subject to each other object; a
+pronoun only for the subject of the sentence before. A description may leave objects out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class GoldPhrase:
-    """A noun phrase or pronoun, its [start, end) in the description, and ids of all objects that it names, rising."""
+    """A noun phrase or pronoun, its [start, end) in the description, and the ids of its objects, rising."""
 
     text: str
     start: int
@@ -53,7 +53,7 @@ class Description:
 
     @property
     def mentioned(self) -> frozenset[int]:
-        """Ids of the objects that any phrase names."""
+        """The ids of the objects that any phrase names."""
         return frozenset(object_id for phrase in self.phrases for object_id in phrase.object_ids)
 
 
@@ -61,7 +61,7 @@ class Description:
 class AbsentPhrase:
     """A noun phrase for something that is not in the scene.
 
-    It is hard where the scene has its colour with another shape or its shape in another colour.
+    It is hard if the scene has its colour with another shape or its shape in another colour.
     """
 
     text: str
@@ -70,7 +70,7 @@ class AbsentPhrase:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Objects that one phrase can name, with the words chosen for their first mention."""
+    """Objects that one phrase can name, with the words for their first mention."""
 
     name: Attributes
     object_ids: ObjectIds
@@ -91,11 +91,11 @@ def describe(scene: Scene, domain: Domain, rng: Random) -> Description:
 def list_objects(scene: Scene, domain: Domain) -> Description:
     """Write one plain sentence that names every object by size, colour and shape, from left to right.
 
-    Equal objects share one phrase. The form never varies, so that a caption can be scored object by object.
+    Equal objects share one phrase. The form never varies, so that a caption can be scored per object.
     """
     groups = [_Group(name, name.extension(scene)) for name in map(attributes_of, scene.objects)]
     leftmost = {group: min(scene.objects[index].x for index in group.object_ids) for group in groups}
-    # One way to mention a thing.
+    # One way to mention an object.
     captions = dataclasses.replace(domain.captions, singular=domain.captions.singular[:1], bare_plurals=0.0)
     writer = _Writer(scene, dataclasses.replace(domain, captions=captions), Random(0))  # noqa: S311
     writer.sentence(domain.captions.opening[0], listed=sorted(leftmost, key=lambda group: leftmost[group]))
@@ -103,9 +103,10 @@ def list_objects(scene: Scene, domain: Domain) -> Description:
 
 
 def absent_phrases(scene: Scene, domain: Domain, rng: Random, count: int) -> tuple[AbsentPhrase, ...]:
-    """Write noun phrases of things that are not in the scene, about half of them hard, none twice.
+    """Write noun phrases for things that are not in the scene, about half of them hard, each only once.
 
-    Only combinations that the scene's config allows are named. Fewer than ``count`` come where no more exist.
+    Only combinations that the scene's config allows are named. If there are not enough, fewer than ``count`` are
+    returned.
     """
     colours = {item.colour for item in scene.objects}
     shapes = {item.shape for item in scene.objects}
@@ -126,7 +127,7 @@ def absent_phrases(scene: Scene, domain: Domain, rng: Random, count: int) -> tup
 
 
 def _partition(scene: Scene, rng: Random) -> list[_Group]:
-    """Cut the scene's objects into groups that one phrase each can name, in random order."""
+    """Divide the scene's objects into groups that one phrase can name, in random order."""
     order = list(range(len(scene.objects)))
     rng.shuffle(order)
     taken: set[int] = set()
@@ -142,7 +143,7 @@ def _partition(scene: Scene, rng: Random) -> list[_Group]:
 
 
 def _weight(name: Attributes, object_ids: ObjectIds) -> float:
-    """How likely words are chosen: shape and colour mostly said, plurals favoured, as they are rarely possible."""
+    """Return the weight of words: higher with shape and colour, and for plurals, as they are rarely possible."""
     weight = 1.0 if name.shape is not None else 0.12
     weight *= 1.0 if name.colour is not None else 0.35
     return weight * (2.5 if len(object_ids) > 1 else 1.0)
@@ -158,7 +159,7 @@ class _Link:
 
 
 class _Writer:
-    """Appends sentences and keeps track of what each phrase names, and of what was mentioned."""
+    """Appends sentences and records what each phrase names, and what was mentioned."""
 
     def __init__(self, scene: Scene, domain: Domain, rng: Random) -> None:
         self._scene = scene
@@ -197,7 +198,7 @@ class _Writer:
         return self.finish()
 
     def _recall(self, last_subject: _Group | None) -> None:
-        """Perhaps relate two mentioned groups in a further sentence, the first by a pronoun where it can be one."""
+        """Perhaps relate two mentioned groups in a further sentence, the first by a pronoun if possible."""
         if self._rng.random() >= _RECALL:
             return
         style = self._domain.captions
@@ -210,7 +211,7 @@ class _Writer:
             self.sentence(style.relating[0], link)
 
     def _choose_link(self, subjects: list[_Group], others: list[_Group], chance: float) -> _Link | None:
-        """Choose, with some chance, a relation that holds from a subject to another group and was not yet told."""
+        """Choose, with some probability, a relation from a subject to another group that was not stated yet."""
         if self._rng.random() >= chance:
             return None
         links = [
@@ -223,7 +224,7 @@ class _Writer:
         return self._rng.choice(links) if links else None
 
     def sentence(self, template: str, link: _Link | None = None, *, listed: Sequence[_Group] = ()) -> None:
-        """Append a sentence made from a template of the domain's captions, about a link or a list of groups."""
+        """Append a sentence from a template of the domain's captions, about a link or a list of groups."""
         first = link.subject if link else listed[0]
         if self._text:
             self._text += " "
@@ -262,7 +263,7 @@ class _Writer:
         number = self._domain.vocabulary.numbers[len(group.object_ids)]
         name = group.name
         if group in self._mentioned:
-            # A repeated mention says nothing that the first did not.
+            # A repeated mention does not add words to the first.
             name = self._rng.choice([item for item in names_for(self._scene, group.object_ids) if item.fit(name)])
             determiner = self._rng.choice(("the", f"the {number}")) if group.is_plural else "the"
         elif group.is_plural:
@@ -279,7 +280,7 @@ class _Writer:
         self._phrases.append(GoldPhrase(words, start, len(self._text), object_ids, is_pronoun))
 
     def _capitalise(self, begin: int) -> None:
-        """Write the sentence's first letter large, also in the phrase that starts there."""
+        """Capitalise the sentence's first letter, also in the phrase that starts there."""
         self._text = self._text[:begin] + self._text[begin].upper() + self._text[begin + 1 :]
         self._phrases = [
             dataclasses.replace(phrase, text=self._text[phrase.start : phrase.end]) for phrase in self._phrases

@@ -1,8 +1,8 @@
-"""Domains: which words name what, and how captions and questions are put. Owns every word, as data.
+"""Domains: which words name what, and how captions and questions are phrased. Owns every word, as data.
 
-The shifted domain is for experiments with tuning. It shows the same objects on other backgrounds, writes in another
-style and renames every colour and every shape by the name of another. So a model of the base domain knows each word,
-with an embedding that was trained, but has to learn what it now means.
+The shifted domain is for tuning experiments. It shows the same objects on other backgrounds, writes in another style
+and renames every colour and every shape to the name of another. A model of the base domain therefore knows each word,
+with a trained embedding, but has to learn its new meaning.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Noun:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words for what is in a scene; numbers from 0 up to the most objects of a scene, several wordings of relations.
+    """Words for what is in a scene: numbers from 0 to the maximum number of objects, several wordings per relation.
 
-    ``thing`` is the noun for an object whose shape is not said.
+    ``thing`` is the noun for an object whose shape is not mentioned.
     """
 
     colours: Mapping[Colour, str]
@@ -41,22 +41,22 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class CaptionStyle:
-    """How descriptions are put.
+    """How descriptions are phrased.
 
     In templates ``{list}`` stands for phrases of things not mentioned before, joined; ``{a}`` and ``{b}`` for one
-    phrase each; ``{it}`` for a pronoun that takes up the sentence before; ``{are}`` for "is" or "are", after the number
+    phrase each; ``{it}`` for a pronoun that refers to the sentence before; ``{are}`` for "is" or "are", by the number
     of the first phrase or pronoun in the sentence; ``{relation}`` for a relation from ``{a}`` or ``{it}`` to ``{b}``.
 
     Args:
-        phrase: order of a noun phrase's words, of determiner, size, colour and noun.
-        singular: determiners of one thing at its first mention; "a" becomes "an" where it must.
-        bare_plurals: chance that several things come without their number at their first mention.
-        joiner: between phrases of a list.
-        last_joiner: before a list's last phrase.
+        phrase: order of a noun phrase's words: determiner, size, colour and noun.
+        singular: determiners of one thing at its first mention; "a" becomes "an" where necessary.
+        bare_plurals: probability that several things are first mentioned without their number.
+        joiner: text between phrases of a list.
+        last_joiner: text before a list's last phrase.
         opening: sentences that list things, at the start.
         adding: sentences that list further things.
         relating: sentences that relate two things.
-        continuing: sentences in which a pronoun takes up the subject of the one before.
+        continuing: sentences in which a pronoun refers to the subject of the sentence before.
 
     """
 
@@ -73,7 +73,7 @@ class CaptionStyle:
 
 @dataclass(frozen=True)
 class QuestionStyle:
-    """How questions are put.
+    """How questions are phrased.
 
     In templates ``{x}`` and ``{y}`` stand for noun phrases, ``{relation}`` for a relation between them.
     """
@@ -90,7 +90,7 @@ class QuestionStyle:
 
 @dataclass(frozen=True)
 class Domain:
-    """A way of showing scenes and of speaking of them."""
+    """A way to show scenes and to describe them."""
 
     name: str
     vocabulary: Vocabulary
@@ -99,11 +99,11 @@ class Domain:
     backgrounds: tuple[BackgroundKind, ...]
 
     def scenes(self, config: SceneConfig) -> SceneConfig:
-        """The config with this domain's backgrounds."""
+        """Return the config with this domain's backgrounds."""
         return dataclasses.replace(config, backgrounds=self.backgrounds)
 
     def noun_phrase(self, attributes: Attributes, plural: bool, determiner: str) -> str:
-        """A noun phrase for things with these attributes; ``determiner`` may be empty."""
+        """Return a noun phrase for things with these attributes; ``determiner`` may be empty."""
         words = self.vocabulary
         noun = words.thing if attributes.shape is None else words.shapes[attributes.shape]
         phrase = self.captions.phrase.format(
@@ -118,7 +118,7 @@ class Domain:
         return " ".join(parts)
 
     def category(self, scene: Scene, object_id: int) -> str:
-        """The words for an object's colour and shape, as in "red star"."""
+        """Return the words for an object's colour and shape, such as "red star"."""
         item = scene.objects[object_id]
         return self.noun_phrase(Attributes(item.shape, item.colour), plural=False, determiner="")
 
@@ -184,8 +184,8 @@ BASE = Domain(
     backgrounds=BASE_BACKGROUNDS,
 )
 
-# Each colour and shape takes the name of the one this many places on; 3 and 2 keep confusable pairs (ring and circle)
-# apart.
+# Each colour and shape takes the name of the one this many positions later; 3 and 2 keep confusable pairs (ring and
+# circle) apart.
 _COLOUR_SHIFT = 3
 _SHAPE_SHIFT = 2
 

@@ -1,8 +1,8 @@
 """Closed questions about scenes, with their answers. Owns what is asked and how answers are balanced.
 
-Yes and no are equally likely for existence and relation, whatever the scene; a count's answer is drawn first, evenly
-among those that the scene has a question for. Attributes are asked only of an object that the question names beyond
-doubt.
+Yes and no are equally likely for existence and relation, whatever the scene; a count's answer is drawn first, uniformly
+among those for which the scene has a question. Attributes are asked only about an object that the question identifies
+unambiguously.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HARD_SHARE = 0.7
 
 
 class QuestionType(StrEnum):
-    """What a question asks for."""
+    """What a question asks about."""
 
     EXISTENCE = "existence"
     COLOUR = "colour"
@@ -34,9 +34,9 @@ class QuestionType(StrEnum):
 
 
 def ask(scene: Scene, domain: Domain, rng: Random, types: Sequence[QuestionType]) -> tuple[Question, ...]:
-    """Ask one question of each of the types, in their order, but for types that the scene has no question for.
+    """Return one question of each of the types, in their order, without types for which the scene has no question.
 
-    A type may come several times; the same question is not asked twice.
+    A type may be given several times; no question is returned twice.
     """
     questions: list[Question] = []
     for question_type in types:
@@ -62,13 +62,13 @@ def _existence(scene: Scene, domain: Domain, rng: Random) -> Question | None:
 
 
 def _present_name(scene: Scene, rng: Random) -> Attributes:
-    """Colour, shape and perhaps size of an object."""
+    """Return colour, shape and perhaps size of an object."""
     item = rng.choice(scene.objects)
     return Attributes(item.shape, item.colour, rng.choice((item.size, None)))
 
 
 def _absent_name(scene: Scene, rng: Random) -> Attributes | None:
-    """Colour, shape and perhaps size of nothing; mostly what has something in common with the scene."""
+    """Return colour, shape and perhaps size of something absent; mostly sharing an attribute with the scene."""
     colours = {item.colour for item in scene.objects}
     shapes = {item.shape for item in scene.objects}
     sizes = rng.choice(((None,), tuple(Size)))
@@ -84,7 +84,7 @@ def _absent_name(scene: Scene, rng: Random) -> Attributes | None:
 
 
 def _attribute(scene: Scene, domain: Domain, rng: Random, *, asked: QuestionType) -> Question | None:
-    """Ask for one attribute of an object that its other attributes name beyond doubt."""
+    """Ask about one attribute of an object that its other attributes identify unambiguously."""
     style, vocabulary = domain.questions, domain.vocabulary
     asking: dict[QuestionType, tuple[tuple[str, ...], Mapping[Any, str]]] = {
         QuestionType.COLOUR: (style.colour, vocabulary.colours),
@@ -92,7 +92,7 @@ def _attribute(scene: Scene, domain: Domain, rng: Random, *, asked: QuestionType
         QuestionType.SIZE: (style.size, vocabulary.sizes),
     }
     templates, words = asking[asked]
-    # Attributes are called as the questions for them.
+    # Attributes have the same names as their questions.
     named = [
         (index, name)
         for index in range(len(scene.objects))
@@ -123,7 +123,7 @@ def _count(scene: Scene, domain: Domain, rng: Random) -> Question | None:
 
 
 def _relation(scene: Scene, domain: Domain, rng: Random) -> Question | None:
-    """Ask whether a relation holds; where it does not, its opposite does."""
+    """Ask whether a relation holds; if it does not, its opposite does."""
     style = domain.questions
     indices = range(len(scene.objects))
     names = {index: names_for(scene, (index,)) for index in indices}

@@ -1,7 +1,7 @@
-"""Objects as pixels: which pixels an object covers, and which of them can be seen.
+"""Objects as pixels: which pixels an object covers, and which of them are visible.
 
-Owns the one rule: a pixel is covered where its centre lies inside the outline, and belongs to the front-most object
-that covers it.
+Owns the one rule: a pixel is covered if its centre is inside the outline, and belongs to the front-most object that
+covers it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ Window = tuple[slice, slice]
 
 
 def distance_window(item: SceneObject, canvas_hw: tuple[int, int], margin_px: float) -> tuple[Window, FloatArray]:
-    """Signed distances to an object's outline around it.
+    """Return signed distances to an object's outline in a window around it.
 
     Args:
         item: the object.
         canvas_hw: height and width of the canvas, px.
-        margin_px: how far the window reaches beyond the object.
+        margin_px: how far the window extends beyond the object.
 
     Returns:
-        Row and column slices of the canvas, and px from each pixel's centre to the outline, negative inside, in the
-        window's shape.
+        Row and column slices of the canvas, and the distance in px from each pixel's centre to the outline, negative
+        inside, in the window's shape.
 
     """
     height, width = canvas_hw
@@ -42,7 +42,7 @@ def distance_window(item: SceneObject, canvas_hw: tuple[int, int], margin_px: fl
 
 
 def covered(item: SceneObject, canvas_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mask of all of an object's pixels as if nothing lay in front, shape (H, W), dtype bool."""
+    """Return the mask of all of an object's pixels as if nothing were in front of it, shape (H, W), dtype bool."""
     mask = np.zeros(canvas_hw, dtype=np.bool_)
     window, distances = distance_window(item, canvas_hw, 1.0)
     mask[window] = distances <= 0
@@ -50,7 +50,7 @@ def covered(item: SceneObject, canvas_hw: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def visible_masks(scene: Scene) -> NDArray[np.bool_]:
-    """Masks of the pixels in which each object is seen, shape (N, H, W), dtype bool; they are disjoint."""
+    """Return masks of the visible pixels of each object, shape (N, H, W), dtype bool; they are disjoint."""
     masks = np.zeros((len(scene.objects), *scene.config.canvas_hw), dtype=np.bool_)
     for index, item in enumerate(scene.objects):
         window, distances = distance_window(item, scene.config.canvas_hw, 1.0)

@@ -1,4 +1,4 @@
-"""Turns a scene into an image. Owns colours and shading; masks come from the raster module, by the same distances."""
+"""Rendering of a scene to an image. Owns colours and shading; masks come from the raster module, by equal distances."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PALETTE: dict[Colour, tuple[int, int, int]] = {
     Colour.PINK: (246, 138, 186),
 }
 
-# Lengths on a 128 px canvas; they grow with it.
+# Lengths on a 128 px canvas; they scale with it.
 _BORDER_PX = 1.4
 _SHADOW_OFFSET_PX = 1.6
 _SHADOW_BLUR_PX = 3.5
@@ -32,7 +32,7 @@ _SHADOW_STRENGTH = 0.28
 _BORDER_DARKNESS = 0.30
 _SHADE_STRENGTH = 0.07
 _LIGHT_FROM_ABOVE = 0.08
-_PNG_COMPRESSION = 3  # Noise hardly compresses: half the time of level 6 for a tenth more bytes.
+_PNG_COMPRESSION = 3  # Noise hardly compresses: half the time of level 6 for ten percent more bytes.
 
 
 def render(scene: Scene) -> NDArray[np.uint8]:
@@ -49,7 +49,7 @@ def render(scene: Scene) -> NDArray[np.uint8]:
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode an image, shape (H, W, 3), RGB, uint8, as PNG; equal pixels give equal bytes."""
+    """Encode an image, shape (H, W, 3), RGB, uint8, as PNG; equal pixels yield equal bytes."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", compress_level=_PNG_COMPRESSION)
     return file.getvalue()
@@ -60,7 +60,7 @@ def _draw(canvas: FloatArray, item: SceneObject, scale: float) -> None:
     offset, blur = max(1, round(_SHADOW_OFFSET_PX * scale)), _SHADOW_BLUR_PX * scale
     window, distances = distance_window(item, (canvas.shape[0], canvas.shape[1]), offset + blur)
     canvas_part = canvas[window]
-    # The shadow is the object moved by whole pixels, so that one field of distances serves both.
+    # The shadow is the object shifted by whole pixels, so that one distance field serves both.
     shadow = np.clip(0.5 - distances[:-offset, :-offset] / blur, 0, 1)
     canvas_part[offset:, offset:] *= 1 - _SHADOW_STRENGTH * shadow[:, :, None]
 

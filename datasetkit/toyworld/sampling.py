@@ -1,4 +1,4 @@
-"""Draws scenes. Owns where objects go: wholly on the canvas and apart, but for the one that may cover another."""
+"""Sampling of scenes. Owns object positions: wholly on the canvas and apart, except one that may cover another."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _TONES: tuple[tuple[float, float, float], ...] = (
 
 
 def object_count(seed: int, config: SceneConfig) -> int:
-    """How many objects the scene of this seed has, without sampling it."""
+    """Return how many objects the scene of this seed has, without sampling it."""
     return stream(seed, "count").randint(*config.objects)
 
 
 def sample_scene(seed: int, config: SceneConfig) -> Scene:
-    """Draw the scene of a seed. Equal seed and config give an equal scene.
+    """Sample the scene of a seed. Equal seed and config yield an equal scene.
 
     Raises:
         RecipeError: the config's objects do not fit on its canvas.
@@ -55,13 +55,13 @@ def sample_scene(seed: int, config: SceneConfig) -> Scene:
         kinds = _combinations(rng, count, config)
         sizes = [rng.choice(list(Size)) for _ in kinds]
         pairs = _occlusion_pairs(kinds) if occluded else [None]
-        # Some draws leave no room (five large objects); a few layouts are tried before they are given up.
+        # Some samples leave no room (five large objects); a few layouts are tried before giving up.
         for pair in rng.choices(pairs, k=_LAYOUTS) if pairs else ():
             objects = _place(rng, kinds, sizes, pair, config)
             if objects is not None:
                 return Scene(config, seed, background, tuple(objects), pair, noise_std)
     raise RecipeError(
-        f"{count} objects of radius up to {config.large_radius[1]} px found no room on the canvas; "
+        f"{count} objects of radius up to {config.large_radius[1]} px do not fit on the canvas; "
         "allow fewer or smaller objects or more combinations"
     )
 
@@ -81,7 +81,7 @@ def _background(rng: Random, config: SceneConfig) -> Background:
 
 
 def _combinations(rng: Random, count: int, config: SceneConfig) -> list[Combination]:
-    """Colours and shapes of the objects; some repeat those of an earlier object, so that plurals come up."""
+    """Return colours and shapes of the objects; some repeat those of an earlier object, so that plurals occur."""
     chosen: list[Combination] = []
     while len(chosen) < count:
         colour, shape = rng.choice(config.combinations)
@@ -96,7 +96,7 @@ def _combinations(rng: Random, count: int, config: SceneConfig) -> list[Combinat
 
 
 def _occlusion_pairs(kinds: list[Combination]) -> list[tuple[int, int] | None]:
-    """Ids of a covering object and one behind it; they differ in colour, so that the border between them is seen."""
+    """Return ids of a covering object and one behind it; they differ in colour, so that their border is visible."""
     indices = range(len(kinds))
     return [(front, behind) for front in indices for behind in range(front) if kinds[front][0] != kinds[behind][0]]
 
@@ -104,7 +104,7 @@ def _occlusion_pairs(kinds: list[Combination]) -> list[tuple[int, int] | None]:
 def _place(
     rng: Random, kinds: list[Combination], sizes: list[Size], pair: tuple[int, int] | None, config: SceneConfig
 ) -> list[SceneObject] | None:
-    """Find a place for every object, or None; the covering one goes last, where it covers enough."""
+    """Find a position for every object, or None; the covering one comes last, where it covers enough."""
     front, behind = pair or (None, None)
     placed: dict[int, SceneObject] = {}
     for index in sorted(range(len(kinds)), key=lambda item: item == front):
@@ -123,7 +123,7 @@ def _place(
 def _draw_object(
     rng: Random, kind: Combination, size: Size, near: SceneObject | None, config: SceneConfig
 ) -> SceneObject:
-    """Draw one object anywhere, or so close to ``near`` that it may cover a part of it."""
+    """Sample one object anywhere, or so close to ``near`` that it may cover a part of it."""
     colour, shape = kind
     height, width = config.canvas_hw
     radius = rng.uniform(*(config.small_radius if size is Size.SMALL else config.large_radius)) * config.scale
@@ -146,7 +146,7 @@ def _fits(item: SceneObject, others: list[SceneObject], config: SceneConfig) -> 
 
 
 def _covers_enough(front: SceneObject, behind: SceneObject, config: SceneConfig) -> bool:
-    """Whether the part of ``behind`` that stays visible is in the config's range, counted in pixels."""
+    """Return whether the visible part of ``behind`` is in the config's range, counted in pixels."""
     whole = covered(behind, config.canvas_hw)
     visible = (whole & ~covered(front, config.canvas_hw)).sum() / whole.sum()
     low, high = config.visible_share

@@ -1,7 +1,7 @@
 """What a scene is: objects on a background, as plain frozen data, and which seeds belong to which split.
 
-Owns the types, the limits of what may be sampled and the held-out combinations. Lengths are px of the scene's canvas, x
-to the right, y down, origin in the top left corner.
+Owns the types, the limits of sampling and the held-out combinations. Lengths are px of the scene's canvas, x to the
+right, y down, origin in the top left corner.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datasetkit.toyworld.shapes import Shape, extent
 
 
 class Colour(StrEnum):
-    """What colour an object has, to the eye; a domain says which word names it."""
+    """The visible colour of an object; a domain decides which word names it."""
 
     RED = "red"
     GREEN = "green"
@@ -28,7 +28,7 @@ class Colour(StrEnum):
 
 
 class Size(StrEnum):
-    """How large an object is; the two ranges of radius do not touch."""
+    """The size of an object; the two ranges of radius do not touch."""
 
     SMALL = "small"
     LARGE = "large"
@@ -48,7 +48,7 @@ class BackgroundKind(StrEnum):
 
 
 class Split(StrEnum):
-    """Which part of the world a scene belongs to."""
+    """The part of toyworld that a scene belongs to."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -77,7 +77,7 @@ BASE_BACKGROUNDS = (
     BackgroundKind.CHECKER,
 )
 
-MAX_OBJECTS = 5  # Number words go no further.
+MAX_OBJECTS = 5  # There are no number words beyond.
 _REFERENCE_SIDE_PX = 128
 _SEEDS_PER_SPLIT = 2**40
 
@@ -86,7 +86,7 @@ _SEEDS_PER_SPLIT = 2**40
 class SceneObject:
     """One object: its centre and its radius in px, its rotation in radians, clockwise.
 
-    Shade is how much lighter (positive) or darker it is than its colour, in [-1, 1].
+    Shade is how much lighter (positive) or darker (negative) it is than its colour, in [-1, 1].
     """
 
     shape: Shape
@@ -100,7 +100,7 @@ class SceneObject:
 
     @property
     def extent(self) -> float:
-        """Radius of the smallest circle round the centre that holds the whole object, px."""
+        """The radius of the smallest circle around the centre that contains the whole object, px."""
         return self.radius * extent(self.shape)
 
     @property
@@ -111,15 +111,15 @@ class SceneObject:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """What lies behind the objects.
+    """What is behind the objects.
 
     Args:
         kind: the pattern.
         tone: mean colour (red, green, blue), each in [0, 255].
-        contrast: difference of the pattern's lightest and darkest places, in 8-bit levels.
+        contrast: difference between the pattern's lightest and darkest values, in 8-bit levels.
         period: length of the pattern's repeat, px.
         angle: direction of the pattern, radians.
-        seed: what a random pattern is drawn from.
+        seed: seed of a random pattern.
 
     """
 
@@ -133,21 +133,21 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class SceneConfig:
-    """What may be sampled. The defaults are the recipe by which models of this world are evaluated.
+    """What may be sampled. The defaults are the recipe by which toyworld's models are evaluated.
 
     Args:
         canvas_hw: height and width, px, each at least 64.
-        objects: fewest and most objects, in [1, 5].
+        objects: minimum and maximum number of objects, in [1, 5].
         small_radius: range of radii of small objects, px on a canvas whose shorter side is 128 px.
-        large_radius: the same of large ones.
+        large_radius: range of radii of large objects, likewise.
         occlusion_share: share of scenes in which one object partly covers another (scenes of one object have none).
         visible_share: range of the visible part of the covered object, in (0, 1).
-        gap: least distance between other objects, px on a 128 px canvas.
-        repeat_share: chance that an object takes shape or colour, or both, from an earlier one.
+        gap: minimum distance between other objects, px on a 128 px canvas.
+        repeat_share: probability that an object takes shape or colour, or both, from an earlier one.
         max_rotation: radians, to either side.
         backgrounds: kinds to choose from.
         noise_std: range of the standard deviation of pixel noise, 8-bit levels.
-        combinations: colours and shapes that may go together, in images and in texts about them.
+        combinations: colours and shapes that may be combined, in images and in texts about them.
 
     Raises:
         RecipeError: a range is reversed or out of bounds.
@@ -181,26 +181,26 @@ class SceneConfig:
 
     @property
     def scale(self) -> float:
-        """Factor from lengths on a 128 px canvas to this one."""
+        """The factor from lengths on a 128 px canvas to this one."""
         return min(self.canvas_hw) / _REFERENCE_SIDE_PX
 
 
 def _require_range(name: str, values: tuple[float, float] | list[float], low: float, high: float) -> None:
     first, last = values
     if not low <= first <= last <= high:
-        raise RecipeError(f"{name} is {first} to {last}; give a rising range within {low} to {high}")
+        raise RecipeError(f"{name} is {first} to {last}; give a rising range within [{low}, {high}]")
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Everything that is in one image.
+    """Everything in one image.
 
     Args:
-        config: what it was sampled by.
-        seed: what it was sampled from; its pixel noise and its texts start there too.
-        background: what lies behind.
+        config: the config that it was sampled with.
+        seed: the seed that it was sampled from; its pixel noise and its texts depend on it too.
+        background: what is behind the objects.
         objects: back to front; an object's index is its id.
-        occlusion: ids of the covering and the covered object, or None where all are apart.
+        occlusion: ids of the covering and the covered object, or None if all are apart.
         noise_std: standard deviation of pixel noise, 8-bit levels.
 
     """
@@ -214,7 +214,7 @@ class Scene:
 
 
 def seed_for(split: Split, index: int) -> int:
-    """Give the seed of the ``index``-th scene of a split; splits own ranges that do not meet.
+    """Return the seed of the ``index``-th scene of a split; the seed ranges of splits do not overlap.
 
     Raises:
         RecipeError: ``index`` is negative or beyond the split's range.
@@ -226,10 +226,10 @@ def seed_for(split: Split, index: int) -> int:
 
 
 def combinations_for(split: Split) -> tuple[Combination, ...]:
-    """Give the combinations of a split: test scenes have all, the others none that are held out."""
+    """Return the combinations of a split: test scenes have all, the others all except the held-out ones."""
     return ALL_COMBINATIONS if split is Split.TEST else SEEN_COMBINATIONS
 
 
 def stream(seed: int, purpose: str) -> random.Random:
-    """Give a random stream of its own for each purpose, so that a change to one leaves the others as they were."""
+    """Return a separate random stream for each purpose, so that a change to one leaves the others as they were."""
     return random.Random(f"toyworld/{seed}/{purpose}")  # noqa: S311

@@ -1,6 +1,6 @@
-"""The six shapes as signed distances. Owns their geometry; knows nothing of colours, scenes or pixels.
+"""The six shapes as signed distances. Owns their geometry, independently of colours, scenes and pixels.
 
-The sign alone decides what is inside; near the outline the distance is exact enough to anti-alias it.
+The sign decides what is inside; near the outline the distance is exact enough to anti-alias it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FloatArray = NDArray[np.floating]
 
 
 class Shape(StrEnum):
-    """What an object is."""
+    """The shape of an object."""
 
     CIRCLE = "circle"
     SQUARE = "square"
@@ -26,7 +26,7 @@ class Shape(StrEnum):
     CROSS = "cross"
 
 
-# All lengths below are in radii of the object.
+# All lengths below are in units of the object's radius.
 _ROUNDING = 0.08
 _RING_INNER = 0.48
 _CROSS_ARM = 0.94
@@ -35,9 +35,9 @@ _CROSS_HALF_WIDTH = 0.28
 
 @dataclass(frozen=True, slots=True)
 class _Star:
-    """An outline with tips and notches in turn, at radii ``tip`` and ``notch``; a tip, or a notch, points up.
+    """An outline with alternating tips and notches, at radii ``tip`` and ``notch``; a tip, or a notch, points up.
 
-    A regular polygon is the star whose notches lie in the middle of its edges. Rounding is added on every side.
+    A regular polygon is the star whose notches are in the middle of its edges. Rounding is added on every side.
     """
 
     points: int
@@ -54,7 +54,7 @@ _STARS: dict[Shape, _Star] = {
 
 
 def extent(shape: Shape) -> float:
-    """Radius of the smallest centred circle around the shape, in radii of the object."""
+    """Return the radius of the smallest centred circle around the shape, in units of the object's radius."""
     if shape in _STARS:
         return _STARS[shape].tip + _ROUNDING
     if shape is Shape.CROSS:
@@ -63,16 +63,16 @@ def extent(shape: Shape) -> float:
 
 
 def signed_distance(shape: Shape, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Distance to the shape's outline, negative inside.
+    """Return the distance to the shape's outline, negative inside.
 
     Args:
         shape: which shape.
-        x: coordinates relative to the shape's centre and rotation, in radii of the object, to the right; any array
-            shape.
-        y: the same, downwards; as many.
+        x: coordinates relative to the shape's centre and rotation, in units of the object's radius, to the right; any
+            array shape.
+        y: the same, downwards; the same array shape.
 
     Returns:
-        Distances in radii, in the array shape of ``x``.
+        Distances in units of the radius, in the array shape of ``x``.
 
     """
     if shape in _STARS:
@@ -88,15 +88,15 @@ def signed_distance(shape: Shape, x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def _box_distance(beyond_x: FloatArray, beyond_y: FloatArray) -> FloatArray:
-    """Signed distance to a box, given how far each place lies beyond its sides."""
+    """Return the signed distance to a box from the distances of each point beyond its sides."""
     outside = np.hypot(np.maximum(beyond_x, 0), np.maximum(beyond_y, 0))
     return outside + np.minimum(np.maximum(beyond_x, beyond_y), 0)
 
 
 def _star_distance(star: _Star, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Signed distance to a star: by its mirror symmetry, the distance to one edge from tip to notch.
+    """Return the signed distance to a star: by its mirror symmetry, the distance to one edge from tip to notch.
 
-    Angles in float64: float32 ones differ from processor to processor, and so would a pixel now and then.
+    Angles are float64: float32 ones differ between processors, which would occasionally change a pixel.
     """
     x, y = x.astype(np.float64), y.astype(np.float64)
     step = 2 * math.pi / star.points

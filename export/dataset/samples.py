@@ -1,4 +1,4 @@
-"""The sheet of sample records for cards. Owns which records are shown and how their descriptions are marked."""
+"""The sheet of sample records for cards. Owns the choice of records, and the marks in their descriptions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAMPLES_NAME = "samples.jpg"
 _COUNT, _GRID_COLUMNS = 8, 4
 _IMAGE_WH, _GAP_PX = (288, 216), 16
 _FONT_PX, _LINE_PX, _LINES = 17, 24, 4
-_LINE_CHARACTERS = 100  # more never fit, and measuring a word of thousands takes long
+_LINE_CHARACTERS = 100  # more never fit, and measuring a word of thousands of characters is slow
 _TINT = 0.4
 _INK = (40, 40, 40)
 _TEXT_COLUMNS = ["description", "phrases", "objects.list.element.id", "objects.list.element.is_key"]
@@ -30,12 +30,12 @@ _Row = Mapping[str, Any]
 
 
 def write_samples(folder: Path, manifest: Manifest) -> Path | None:
-    """Draw up to eight records, spread over the whole dataset, into a built folder's ``assets``.
+    """Draw up to eight records, spread over the dataset, to ``assets`` of a built folder.
 
-    Under each overlay stands its description; words that name a key object have the colour of its mask.
+    The description is below each overlay; words that name a key object have the colour of its mask.
 
     Returns:
-        the file written, or None where the dataset has no rows.
+        the file written, or None if the dataset has no rows.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -51,7 +51,7 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
 
 
 def thumbnails(folder: Path, manifest: Manifest, max_side_px: int) -> Iterator[tuple[bytes, str]]:
-    """Yield every other sample as JPEG, key objects drawn in, with its description."""
+    """Yield every other sample as JPEG with key objects drawn on it, and its description."""
     for row in islice(sample_rows(folder, manifest), 0, None, 2):
         image = _overlay(row)
         image.thumbnail((max_side_px, max_side_px))
@@ -59,7 +59,7 @@ def thumbnails(folder: Path, manifest: Manifest, max_side_px: int) -> Iterator[t
 
 
 def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
-    """Lay records out on a sheet, mode RGB; a row without the column ``overlay`` needs all others."""
+    """Return a sheet of records, mode RGB; rows without the column ``overlay`` need all other columns."""
     path = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     font = ImageFont.truetype(path, _FONT_PX, layout_engine=ImageFont.Layout.BASIC)
     text_height = max(len(_wrap(row["description"] or "", font)) for row in rows) * _LINE_PX
@@ -78,10 +78,10 @@ def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
 
 
 def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
-    """Yield rows at equal distances; where one has no key object, the next in its row group that has one.
+    """Yield equally spaced rows; instead of a row without key object, the next one in its row group that has one.
 
     Raises:
-        BuiltFolderError: a shard cannot be read, or an image in it.
+        BuiltFolderError: a shard, or an image in it, cannot be read.
 
     """
     total = sum(shard.rows for shard in manifest.shards)
@@ -106,7 +106,7 @@ def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
 
 
 def _nearest(places: Sequence[int], is_good: Sequence[bool]) -> list[int]:
-    """Move each place on to the next good one that is not taken; where there is none, to any that is not taken."""
+    """Move each index to the next free good one, or, without one, to any free one."""
     taken: set[int] = set()
     for place in places:
         ahead = [(place + step) % len(is_good) for step in range(len(is_good))]
@@ -123,7 +123,7 @@ def _overlay(row: _Row) -> Image.Image:
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont) -> list[tuple[int, int]]:
-    """Break a text into lines that fit under an image: the span [start, end) of each, at most four."""
+    """Break a text into at most four lines that fit under an image; return the span [start, end) of each."""
     lines: list[tuple[int, int]] = []
     for word in re.finditer(r"\S+", text):
         if lines and font.getlength(_plain(text[lines[-1][0] : word.end()])) <= _IMAGE_WH[0]:
@@ -158,7 +158,7 @@ def _write_description(sheet: Image.Image, origin_xy: tuple[int, int], row: _Row
 
 
 def _marks(row: _Row) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-    """Give the span and the light colours of every phrase that names key objects."""
+    """Return the span and the light colours of every phrase that names key objects."""
     shown = {item["id"] for item in row["objects"] if item["is_key"]}
     for phrase in row["phrases"]:
         colours = [object_colour(object_id) for object_id in phrase["object_ids"] if object_id in shown]
@@ -168,5 +168,5 @@ def _marks(row: _Row) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
 
 
 def _plain(text: str, is_cut: bool = False) -> str:
-    """Put a blank for every other white space, so that a line stays one line and its spans stay."""
+    """Replace every white-space character by a space, so that lines stay whole and spans valid."""
     return re.sub(r"\s", " ", text) + ("\N{HORIZONTAL ELLIPSIS}" if is_cut else "")

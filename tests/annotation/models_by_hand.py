@@ -1,4 +1,4 @@
-"""Models whose answers stand in a table: they keep the protocols, take no time, and can run out of memory."""
+"""Models whose answers come from a table: they follow the protocols, take no time, and can run out of memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Scores = Callable[[Box, str], float]
 
 
 def colour(image: Image.Image) -> tuple[int, ...]:
-    """What tells the images of a test apart: that of the first pixel."""
+    """Return the colour of the first pixel, by which the images of a test are distinguished."""
     pixel = image.getpixel((0, 0))
     assert isinstance(pixel, tuple)
     return pixel
@@ -26,7 +26,7 @@ def colour(image: Image.Image) -> tuple[int, ...]:
 
 @dataclass
 class Memory:
-    """Holds so many images at once, and some not at all."""
+    """Fits a number of images at once, and some images never."""
 
     most: int = 10**6
     never: frozenset[tuple[int, ...]] = frozenset()
@@ -40,7 +40,7 @@ class Memory:
 
 @dataclass
 class TableDetector:
-    """Finds the same boxes in every image, the best first, with the score that a table has for box and phrase."""
+    """Finds the same boxes in every image, the best first, with scores by box and phrase from a table."""
 
     boxes: Sequence[Box]
     score: Scores
@@ -67,7 +67,7 @@ class TableDetector:
 
 @dataclass
 class TableSegmenter:
-    """Takes every pixel of a box, or what a table has for the box instead."""
+    """Selects every pixel of a box, or what a table has for the box."""
 
     masks: Mapping[Box, Mask | None] = field(default_factory=dict)
     predicted_iou: float | None = 0.875
@@ -91,7 +91,7 @@ class TableSegmenter:
 
 @dataclass
 class TableCaptioner:
-    """Says of an image what a table has for its colour."""
+    """Describes an image by what a table has for its colour."""
 
     captions: Mapping[tuple[int, ...], Caption]
     memory: Memory = field(default_factory=Memory)
@@ -104,7 +104,7 @@ class TableCaptioner:
 
 @dataclass
 class TableCropScorer:
-    """Gives every crop the same similarity."""
+    """Scores every crop with the same similarity."""
 
     similarity: float
     memory: Memory = field(default_factory=Memory)
@@ -117,7 +117,7 @@ class TableCropScorer:
 
 
 def filled(*boxes: Box, size_hw: tuple[int, int]) -> Mask:
-    """The mask of all pixels that boxes touch."""
+    """Return the mask of all pixels that the boxes touch."""
     array = np.zeros(size_hw, dtype=np.bool_)
     for left, top, right, bottom in boxes:
         array[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True

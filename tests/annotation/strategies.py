@@ -36,7 +36,7 @@ def detections(draw: st.DrawFn) -> Detections:
 
 @st.composite
 def regions(draw: st.DrawFn, max_size: int = 6) -> tuple[Region, ...]:
-    """Regions of one image of 8 x 8 px, most of them boxes, some ragged."""
+    """Generate regions of one image of 8 x 8 px, most of them boxes, some ragged."""
     phrases = draw(st.integers(1, 3))
     items = []
     for number in range(draw(st.integers(0, max_size))):

@@ -1,4 +1,4 @@
-"""Alignment by words, categories and counts: a table of tiny scenes, and what holds for any."""
+"""Alignment by words, categories and counts: a table of tiny scenes, and properties for any scene."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def aligner() -> KnownObjectAligner:
     return KnownObjectAligner()
 
 
-def test_the_tables_speak_of_every_reason() -> None:
+def test_tables_contain_every_reason() -> None:
     spoken_of = {row[-1] for table in (LESS_SURE, AMBIGUOUS, ABSENT) for row in table}
     of_detections = {AlignmentReason.NOT_FOUND, AlignmentReason.OUTSCORED}
     elsewhere = {
@@ -149,7 +149,7 @@ def test_ambiguous(
 
 
 @pytest.mark.parametrize(("text", "categories", "ids", "keys"), WITHOUT_MASK)
-def test_what_has_no_mask_is_named_but_is_no_key_object(
+def test_object_without_mask_is_named_but_not_key(
     aligner: KnownObjectAligner, text: str, categories: str, ids: list[int], keys: list[int]
 ) -> None:
     out = aligner.align(record(text, categories))
@@ -161,7 +161,7 @@ def test_what_has_no_mask_is_named_but_is_no_key_object(
 
 
 @pytest.mark.parametrize(("text", "categories", "candidates"), IN_DOUBT)
-def test_an_unknown_category_leaves_nothing_certain(
+def test_unknown_category_blocks_certainty(
     aligner: KnownObjectAligner, text: str, categories: str, candidates: list[int]
 ) -> None:
     (phrase,) = aligner.align(record(text, categories)).phrases
@@ -170,7 +170,7 @@ def test_an_unknown_category_leaves_nothing_certain(
     assert {phrase.score, *(item.score for item in phrase.candidates)} == {None}
 
 
-def test_partly_annotated_categories_are_never_certain(aligner: KnownObjectAligner) -> None:
+def test_partly_annotated_category_blocks_certainty(aligner: KnownObjectAligner) -> None:
     scene = replace(record("a dog, a cat and a zebra", "dog, cat"), partial_categories=("dog", "zebra"))
     dog, cat, zebra = aligner.align(scene).phrases
     assert (dog.status, dog.reason) == (PhraseStatus.AMBIGUOUS, AlignmentReason.PARTLY_ANNOTATED)
@@ -185,13 +185,13 @@ def test_absent(aligner: KnownObjectAligner, text: str, categories: str, words: 
     assert phrase.reason == reason
 
 
-def test_what_is_no_object_stays_in_the_record(aligner: KnownObjectAligner) -> None:
+def test_phrase_that_is_not_an_object_stays(aligner: KnownObjectAligner) -> None:
     top, cat = aligner.align(record("the top of a cat", "cat")).phrases
     assert (top.status, top.reason) == (PhraseStatus.NOT_AN_OBJECT, None)
     assert cat.status is PhraseStatus.MATCHED
 
 
-def test_larger_and_more_central_candidates_score_higher(aligner: KnownObjectAligner) -> None:
+def test_large_central_candidates_score_higher(aligner: KnownObjectAligner) -> None:
     scene = record("a man", "person, person, person")
     corner, centre, large = mask(0, 0, 4, 4), mask(18, 18, 4, 4), mask(8, 0, 20, 40)
     objects = tuple(
@@ -201,7 +201,7 @@ def test_larger_and_more_central_candidates_score_higher(aligner: KnownObjectAli
     assert [candidate.object_id for candidate in phrase.candidates] == [2, 1, 0]
 
 
-def test_what_an_earlier_mention_likely_took_scores_lower(aligner: KnownObjectAligner) -> None:
+def test_candidate_of_an_earlier_mention_scores_lower(aligner: KnownObjectAligner) -> None:
     scene = record("a man beside a woman", "person, person")
     large, small = replace(scene.objects[0], mask=mask(10, 0, 20, 40)), scene.objects[1]
     man, woman = aligner.align(replace(scene, objects=(large, small))).phrases
@@ -209,7 +209,7 @@ def test_what_an_earlier_mention_likely_took_scores_lower(aligner: KnownObjectAl
     assert woman.candidates[0].score < man.candidates[0].score
 
 
-def test_objects_learn_how_they_are_spoken_of(aligner: KnownObjectAligner) -> None:
+def test_objects_get_status_salience_and_key_flag(aligner: KnownObjectAligner) -> None:
     out = aligner.align(record("a dog and a man", "dog, person, person, chair"))
     mentioned, candidate, unmentioned = ObjectStatus.MENTIONED, ObjectStatus.CANDIDATE, ObjectStatus.UNMENTIONED
     assert [item.status for item in out.objects] == [mentioned, candidate, candidate, unmentioned]
@@ -217,7 +217,7 @@ def test_objects_learn_how_they_are_spoken_of(aligner: KnownObjectAligner) -> No
     assert all(item.salience is not None for item in out.objects)
 
 
-def test_categories_that_the_lexicon_lacks_are_known_by_name(aligner: KnownObjectAligner) -> None:
+def test_category_missing_in_the_lexicon_matches_by_name(aligner: KnownObjectAligner) -> None:
     lion, rock = aligner.align(record("two lions on a rock", "lion, Lion, rock")).phrases
     assert lion.object_ids == (0, 1)
     assert rock.object_ids == (2,)
@@ -231,12 +231,12 @@ def test_texts_without_phrases(aligner: KnownObjectAligner, description: str | N
     assert out.objects[0].salience is not None
 
 
-def test_a_record_without_objects(aligner: KnownObjectAligner) -> None:
+def test_record_without_objects(aligner: KnownObjectAligner) -> None:
     (phrase,) = aligner.align(record("a cat", "")).phrases
     assert phrase.reason == AlignmentReason.NO_INSTANCE
 
 
-def test_nobody_has_looked_for_objects() -> None:
+def test_unknown_objects_are_not_absent() -> None:
     cat, zebra = KnownObjectAligner(objects_known=False).align(record("a cat and a zebra", "")).phrases
     assert {(item.status, item.reason) for item in (cat, zebra)} == {
         (PhraseStatus.ABSENT, AlignmentReason.OBJECTS_UNKNOWN.value)
@@ -258,7 +258,7 @@ _WORDS = "a the two three no cat cats dog people man woman other another of grou
     st.lists(st.sampled_from(["cat", "dog", "person", "person*", "pizza"]), max_size=6),
 )
 @pytest.mark.slow
-def test_any_record_keeps_every_phrase_and_object(words: list[str], categories: list[str]) -> None:
+def test_every_phrase_and_object_is_kept(words: list[str], categories: list[str]) -> None:
     scene = record(" ".join(words), ", ".join(categories))
     out = KnownObjectAligner(key_max=2).align(scene)
     assert isinstance(out, Record)

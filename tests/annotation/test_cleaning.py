@@ -1,4 +1,4 @@
-"""Cleaning of masks: images drawn by hand, and the same as flood fill and morphology on the whole frame."""
+"""Cleaning of masks: images drawn by hand, and comparison with flood fill and morphology on the whole frame."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cleaned(mask: Mask, island_share: float = 0.0, hole_share: float = 0.0, smoo
     return clean_mask(mask, CleaningOptions(island_share=island_share, hole_share=hole_share, smooth_px=smooth_px))
 
 
-def test_islands_below_their_share_go() -> None:
+def test_small_islands_are_removed() -> None:
     before = drawn(
         "####.....",
         "####..##.",
@@ -45,18 +45,18 @@ def test_islands_below_their_share_go() -> None:
     assert iou == 12 / 15
 
 
-def test_parts_that_touch_at_a_corner_are_one() -> None:
+def test_parts_touching_at_a_corner_are_one() -> None:
     before = drawn("##..", "##..", "..#.", "...#")
     assert cleaned(before, island_share=1.0) == (before, 1.0)
 
 
-def test_the_largest_part_stays_whatever_its_share() -> None:
+def test_largest_part_always_stays() -> None:
     before = drawn("#.#.#", ".....", "##.#.")
     after, _ = cleaned(before, island_share=1.0)
     assert after == drawn(".....", ".....", "##...")
 
 
-def test_holes_below_their_share_are_filled() -> None:
+def test_small_holes_are_filled() -> None:
     before = drawn(
         "########",
         "#.##..##",
@@ -72,30 +72,30 @@ def test_holes_below_their_share_are_filled() -> None:
     assert iou == 27 / 32
 
 
-def test_background_that_reaches_the_border_is_no_hole() -> None:
+def test_background_at_the_border_is_not_a_hole() -> None:
     before = drawn("#####", "#...#", "#...#")
     assert cleaned(before, hole_share=1.0) == (before, 1.0)
 
 
-def test_a_hole_is_no_way_out_over_a_corner() -> None:
-    """Its diagonal gap is closed, as the parts of the mask that touch there are one."""
+def test_hole_does_not_leak_at_a_corner() -> None:
+    """Its diagonal gap is closed, since the parts of the mask that touch there are one."""
     after, _ = cleaned(drawn(".##.", "#..#", "#..#", ".##."), hole_share=1.0)
     assert after == drawn(".##.", "####", "####", ".##.")
 
 
-def test_an_island_in_a_hole_goes_before_the_hole_is_measured() -> None:
+def test_island_in_a_hole_is_removed_first() -> None:
     after, _ = cleaned(drawn("#####", "#...#", "#.#.#", "#...#", "#####"), island_share=0.5, hole_share=0.6)
     assert after.area == 25
 
 
-def test_what_is_clean_comes_back_as_it_is() -> None:
+def test_clean_mask_is_returned_unchanged() -> None:
     before = drawn("....", ".##.", ".##.", "....")
     after, iou = cleaned(before, 0.5, 0.5)
     assert after is before
     assert iou == 1.0
 
 
-def test_smoothing_takes_spikes_and_fills_nicks() -> None:
+def test_smoothing_removes_spikes_and_fills_nicks() -> None:
     before = drawn(
         "..........",
         "..#####...",
@@ -113,8 +113,8 @@ def test_smoothing_takes_spikes_and_fills_nicks() -> None:
     assert array[2:5, 3:6].all()
 
 
-def test_smoothing_leaves_what_the_border_cuts_off() -> None:
-    """The image's corner is no corner of the thing."""
+def test_smoothing_keeps_corners_at_the_border() -> None:
+    """The image's corner is not a corner of the object."""
     before = drawn("####....", "####....", "####....", "........")
     after, _ = cleaned(before, smooth_px=1)
     assert after.decode()[:2, :4].all()
@@ -122,7 +122,7 @@ def test_smoothing_leaves_what_the_border_cuts_off() -> None:
 
 
 @pytest.mark.parametrize("smooth_px", [1, 4])
-def test_smoothing_that_would_leave_nothing_is_left_out(smooth_px: int) -> None:
+def test_smoothing_that_would_remove_all_is_skipped(smooth_px: int) -> None:
     before = drawn("........", ".######.", "........", "......#.")
     after, iou = cleaned(before, island_share=0.2, smooth_px=smooth_px)
     assert after == drawn("........", ".######.", "........", "........")
@@ -149,7 +149,7 @@ def parts_of(pixels: set[Pixel], *, diagonal: bool) -> list[set[Pixel]]:
 
 
 def opened_and_closed(pixels: set[Pixel], size_hw: Pixel, radius: int) -> set[Pixel]:
-    """Open and close on a frame that goes on beyond its border as it ends there, far enough to see nothing of it."""
+    """Open and close on a frame that continues its border pixels outwards, far enough to hide its new border."""
     disc = [
         (a, b) for a in range(-radius, radius + 1) for b in range(-radius, radius + 1) if a * a + b * b <= radius**2
     ]
@@ -191,7 +191,7 @@ def cleaned_pixel_by_pixel(array: BoolArray, island_share: float, hole_share: fl
 
 @given(ARRAYS.filter(np.any), SHARES, SHARES, st.integers(0, 2))
 @example(np.ones((1, 1), dtype=np.bool_), 1.0, 1.0, 2)
-def test_the_tight_box_gives_what_the_whole_frame_gives(
+def test_tight_box_yields_the_whole_frame_result(
     array: BoolArray, island_share: float, hole_share: float, smooth_px: int
 ) -> None:
     before = Mask.from_array(array)
@@ -205,10 +205,8 @@ def test_the_tight_box_gives_what_the_whole_frame_gives(
 
 
 @given(ARRAYS.filter(np.any), st.integers(0, 5), st.integers(0, 5), SHARES, st.integers(0, 2))
-def test_empty_background_around_changes_nothing(
-    array: BoolArray, above: int, left: int, share: float, smooth_px: int
-) -> None:
-    """An image that is larger on all sides, all of them beyond the reach of the border, gives the same mask."""
+def test_empty_margin_changes_nothing(array: BoolArray, above: int, left: int, share: float, smooth_px: int) -> None:
+    """An image that is larger on all sides, by more than the reach of the border, yields the same mask."""
     inner = np.pad(array, 1)
     outer = np.pad(inner, ((above, 1), (left, 2)))
     small, _ = cleaned(Mask.from_array(inner), share, share, smooth_px)

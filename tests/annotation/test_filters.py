@@ -1,4 +1,4 @@
-"""Filters: each decides by its own figure, the first that fails says why, and nothing is lost."""
+"""Filters: each decides by its own value, the first that fails is the reason, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -42,23 +42,21 @@ LIMITS = st.fixed_dictionaries(dict.fromkeys(OFF, UNIT))
 @pytest.mark.parametrize(
     ("option", "passes", "fails", "reason", "detail"),
     [
-        ("detection_min", 0.5, 0.51, DropReason.LOW_DETECTION, "0.5, where at least 0.51 is asked for"),
-        ("predicted_iou_min", 0.5, 0.75, DropReason.LOW_PREDICTED_IOU, "0.5, where at least 0.75 is asked for"),
-        ("stability_min", 0.5, 0.75, DropReason.LOW_STABILITY, "0.5, where at least 0.75 is asked for"),
-        ("similarity_min", 0.5, 0.75, DropReason.LOW_SIMILARITY, "0.5, where at least 0.75 is asked for"),
-        ("cleaning_iou_min", 0.5, 0.75, DropReason.LOW_CLEANING_IOU, "0.5, where at least 0.75 is asked for"),
-        ("area_share_min", 0.25, 0.26, DropReason.TOO_SMALL, "0.25, where at least 0.26 is asked for"),
-        ("box_share_max", 0.75, 0.7, DropReason.WHOLE_IMAGE, "0.75, where at most 0.7 is asked for"),
+        ("detection_min", 0.5, 0.51, DropReason.LOW_DETECTION, "0.5; at least 0.51 is required"),
+        ("predicted_iou_min", 0.5, 0.75, DropReason.LOW_PREDICTED_IOU, "0.5; at least 0.75 is required"),
+        ("stability_min", 0.5, 0.75, DropReason.LOW_STABILITY, "0.5; at least 0.75 is required"),
+        ("similarity_min", 0.5, 0.75, DropReason.LOW_SIMILARITY, "0.5; at least 0.75 is required"),
+        ("cleaning_iou_min", 0.5, 0.75, DropReason.LOW_CLEANING_IOU, "0.5; at least 0.75 is required"),
+        ("area_share_min", 0.25, 0.26, DropReason.TOO_SMALL, "0.25; at least 0.26 is required"),
+        ("box_share_max", 0.75, 0.7, DropReason.WHOLE_IMAGE, "0.75; at most 0.7 is required"),
     ],
 )
-def test_each_filter_goes_by_its_figure(
-    option: str, passes: float, fails: float, reason: DropReason, detail: str
-) -> None:
+def test_each_filter_uses_its_value(option: str, passes: float, fails: float, reason: DropReason, detail: str) -> None:
     assert apply_filters([REGION], FilterOptions(**OFF | {option: passes})) == ((REGION,), ())
     assert apply_filters([REGION], FilterOptions(**OFF | {option: fails})) == ((), (Removal(5, reason, detail),))
 
 
-def test_the_first_filter_that_fails_says_why() -> None:
+def test_first_failing_filter_is_the_reason() -> None:
     strict = dict.fromkeys(OFF, 1.0) | {"box_share_max": 0.0}
     found = []
     for option in ("box_share_max", "area_share_min", "detection_min", "predicted_iou_min", "stability_min"):
@@ -73,7 +71,7 @@ def test_the_first_filter_that_fails_says_why() -> None:
     ]
 
 
-def test_what_was_not_measured_passes() -> None:
+def test_unmeasured_value_passes() -> None:
     bare = replace(REGION, predicted_iou=None, stability=None, cleaning_iou=None, similarity=None)
     limits = dict.fromkeys(("predicted_iou_min", "stability_min", "cleaning_iou_min", "similarity_min"), 1.0)
     assert apply_filters([bare], FilterOptions(**OFF | limits)) == ((bare,), ())

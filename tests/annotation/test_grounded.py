@@ -1,4 +1,4 @@
-"""The way from images and words to key objects, whole: labels, accounts, scores, and models that fail."""
+"""From images and words to key objects: labels, accounts, scores, and models that fail."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def dropped(result: Reading) -> dict[str, DropReason]:
 
 
 def check(result: Reading) -> None:
-    """Everything that holds of any image and any words."""
+    """Check what holds for any image and any words."""
     record = result.record
     text = record.description or ""
     assert row_to_record(record_to_row(record)) == record
@@ -161,7 +161,7 @@ CAPTIONS = st.one_of(
 
 
 def coarse(salt: int) -> Callable[[Box, str], float]:
-    """Scores by chance, with many ties and zeros, the same for the same box and phrase."""
+    """Return random scores with many ties and zeros, the same for the same box and phrase."""
     return lambda box, phrase: zlib.crc32(f"{salt}{box}{phrase}".encode(errors="surrogatepass")) % 6 / 5
 
 
@@ -176,7 +176,7 @@ def coarse(salt: int) -> Callable[[Box, str], float]:
 @example("a ##cat and two dog##s", [(0.0, 0.0, 4.0, 4.0), (4.0, 4.0, 8.0, 8.0)], 1, "caption", "keep", True)
 @example("\ud800 a cat 😀 a cat", [(0.0, 0.0, 4.0, 4.0), (2.0, 2.0, 8.0, 8.0)], 2, "phrases", "drop", False)
 @settings(max_examples=40)
-def test_whatever_the_words_labels_are_theirs_and_every_detection_is_accounted_for(
+def test_any_words_account_for_every_detection(
     caption: str, boxes: Sequence[Box], salt: int, prompt: str, groups: str, lenient: bool
 ) -> None:
     chance = coarse(salt)
@@ -197,7 +197,7 @@ def test_whatever_the_words_labels_are_theirs_and_every_detection_is_accounted_f
 
 @given(st.lists(CAPTIONS, min_size=2, max_size=5), st.lists(boxes_xyxy(), max_size=5), st.integers(1, 4))
 @settings(max_examples=12)
-def test_a_image_is_answered_the_same_in_any_company(captions: Sequence[str], boxes: Sequence[Box], batch: int) -> None:
+def test_result_does_not_depend_on_the_batch(captions: Sequence[str], boxes: Sequence[Box], batch: int) -> None:
     given = [
         reading(caption or None, size_hw=(SIDE_PX, SIDE_PX), record_id=f"{number}")
         for number, caption in enumerate(captions)
@@ -276,7 +276,7 @@ REMOVALS = [
 
 
 @pytest.mark.parametrize(("reason", "text", "table", "number", "more"), REMOVALS)
-def test_each_reason_removes_just_the_detection_that_it_is_about(
+def test_each_reason_removes_only_its_detection(
     reason: DropReason, text: str, table: dict[Box, dict[str, float]], number: int, more: dict[str, Any]
 ) -> None:
     more = dict(more)
@@ -288,14 +288,14 @@ def test_each_reason_removes_just_the_detection_that_it_is_about(
     assert result.detections == len(table)
 
 
-def test_every_reason_of_a_detection_has_its_case() -> None:
+def test_every_reason_has_a_case() -> None:
     reasons = list(DropReason)
     assert {case.values[0] for case in REMOVALS} == set(
         reasons[reasons.index(DropReason.EMPTY_MASK) : reasons.index(DropReason.NAMED_BY_NO_PHRASE) + 1]
     )
 
 
-def test_groups_that_are_kept_are_crowds() -> None:
+def test_kept_groups_are_crowds() -> None:
     group: Box = (0.0, 0.0, 36.0, 36.0)
     table = {CAT: {"cats": 0.9}, DOG: {"cats": 0.8}, group: {"cats": 0.95}}
     result = annotated(annotator(by_table(table), duplicates={"groups": "keep"}), reading("cats"))
@@ -305,7 +305,7 @@ def test_groups_that_are_kept_are_crowds() -> None:
     assert not any(is_crowd for box, is_crowd in crowds.items() if box != (0.0, 0.0, 36.0, 36.0))
 
 
-def test_scores_boxes_and_labels_are_those_that_were_measured() -> None:
+def test_measured_scores_boxes_and_labels_are_kept() -> None:
     beside: Box = (0.0, 0.0, 20.0, 19.0)
     # 120 px of which 96 stay.
     ragged = filled((24.0, 24.0, 36.0, 32.0), (24.0, 34.0, 36.0, 36.0), size_hw=SIZE_HW)
@@ -325,13 +325,13 @@ def test_scores_boxes_and_labels_are_those_that_were_measured() -> None:
     assert dog.mask == filled((24.0, 24.0, 36.0, 32.0), size_hw=SIZE_HW)
 
 
-def test_the_category_is_that_of_the_phrase_that_fits_best() -> None:
+def test_category_is_that_of_the_best_phrase() -> None:
     table = {CAT: {"The animal": 0.7, "the cat": 0.9}}
     (cat,) = annotated(annotator(by_table(table)), reading("The animal is the cat.")).record.objects
     assert cat.category == "cat"
 
 
-def test_masks_are_left_alone_where_no_cleaning_is_asked_for() -> None:
+def test_masks_stay_without_cleaning() -> None:
     ragged = filled((24.0, 24.0, 36.0, 35.0), (38.0, 38.0, 39.0, 39.0), size_hw=SIZE_HW)
     made = annotator(by_table({DOG: {"a dog": 0.8}}), TableSegmenter({DOG: ragged}), cleaning=None)
     (dog,) = annotated(made, reading("a dog")).record.objects
@@ -339,7 +339,7 @@ def test_masks_are_left_alone_where_no_cleaning_is_asked_for() -> None:
     assert dog.scores.cleaning_iou is None
 
 
-def test_crops_are_compared_with_their_own_phrases(tmp_path: Path) -> None:
+def test_crops_are_compared_with_their_phrases(tmp_path: Path) -> None:
     scorer = ImageTextCropScorer(SimilarityOptions(model=str(save_image_text_model(tmp_path, "clip"))))
     pixels = noise(SIZE_HW, 0)
     pixels.paste(RED, (0, 0, 12, 20))
@@ -353,7 +353,7 @@ def test_crops_are_compared_with_their_own_phrases(tmp_path: Path) -> None:
     assert [item.scores.similarity for item in result.record.objects] == pytest.approx(own, abs=1e-4)
 
 
-def test_a_crop_scorer_without_memory_takes_smaller_batches_and_then_drops_the_record() -> None:
+def test_crop_scorer_out_of_memory_drops_the_record() -> None:
     scorer = TableCropScorer(0.5, Memory(most=1))
     result = annotated(annotator(by_table(BOTH), crop_scorer=scorer), reading(TWO))
     assert [item.scores.similarity for item in result.record.objects] == [0.5, 0.5]
@@ -370,7 +370,7 @@ def captioned(captions: Mapping[tuple[int, ...], Caption], memory: Memory | None
     return captioner, annotator(by_table(BOTH), captioner=captioner, **more)
 
 
-def test_only_images_without_a_description_are_described() -> None:
+def test_only_undescribed_images_are_described() -> None:
     captioner, made = captioned({GREEN: Caption("a dog", is_cut=True), BLUE: Caption("")})
     given = [reading("a cat"), reading(None, GREEN, "2"), reading(None, BLUE, "3")]
     results = made.annotate(given)
@@ -384,10 +384,10 @@ def test_only_images_without_a_description_are_described() -> None:
     ]
     for result in results:
         check(result)
-    assert results[2].detections == 0, "an image without words is asked for nothing"
+    assert results[2].detections == 0, "an image without words has no query"
 
 
-def test_recaption_replaces_descriptions_with_everything_that_hung_on_them() -> None:
+def test_recaption_replaces_description_and_phrases() -> None:
     old = Phrase("a cat", 0, 5)
     _, made = captioned({RED: Caption("dog")}, recaption=True)
     result = annotated(made, reading("a cat", phrases=(old,)))
@@ -396,14 +396,14 @@ def test_recaption_replaces_descriptions_with_everything_that_hung_on_them() -> 
     assert [phrase.text for phrase in result.record.phrases] == ["dog"]
 
 
-def test_an_empty_answer_takes_no_description_away() -> None:
+def test_empty_caption_keeps_the_description() -> None:
     _, made = captioned({RED: Caption("")}, recaption=True)
     result = annotated(made, reading("a cat"))
     assert result.record.description == "a cat"
     assert result.notices == ()
 
 
-def test_a_image_that_cannot_be_described_is_dropped_alone() -> None:
+def test_only_the_undescribable_image_is_dropped() -> None:
     captions = {RED: Caption("a cat"), BLUE: Caption("a dog")}
     captioner, made = captioned(captions, Memory(never=frozenset([GREEN])))
     results = made.annotate([reading(None, colour, name) for colour, name in ((RED, "1"), (GREEN, "2"), (BLUE, "3"))])
@@ -414,7 +414,7 @@ def test_a_image_that_cannot_be_described_is_dropped_alone() -> None:
     assert [results[place].record.objects[0].category for place in (0, 2)] == ["cat", "dog"]
 
 
-def test_a_image_that_the_detector_cannot_use_is_dropped_alone() -> None:
+def test_only_the_undetectable_image_is_dropped() -> None:
     detector = replace(by_table(BOTH), unusable=frozenset([GREEN]))
     given = [reading(TWO, colour, name) for colour, name in ((RED, "1"), (GREEN, "2"), (BLUE, "3"))]
     results = annotator(detector).annotate(given)
@@ -422,7 +422,7 @@ def test_a_image_that_the_detector_cannot_use_is_dropped_alone() -> None:
     assert [results[0], results[2]] == annotator(by_table(BOTH)).annotate([given[0], given[2]])
 
 
-def test_what_a_record_had_gives_way_but_its_account_and_questions_stay() -> None:
+def test_old_objects_are_replaced_but_questions_stay() -> None:
     old = KeyObject(7, filled(DOG, size_hw=SIZE_HW), "human", status=ObjectStatus.UNMENTIONED)
     drop = Drop("annotation", "a", DropReason.BAD_POLYGON, "old")
     notice = Notice("1/1", NoticeKind.EXIF_ROTATED)
@@ -437,7 +437,7 @@ def test_what_a_record_had_gives_way_but_its_account_and_questions_stay() -> Non
     assert result.pixels is given.pixels
 
 
-def test_key_objects_are_the_most_salient_ones_that_are_asked_for() -> None:
+def test_key_objects_are_the_most_salient() -> None:
     result = annotated(annotator(by_table(BOTH), key_max=1), reading(TWO))
     assert [(item.category, item.is_key) for item in result.record.objects] == [("cat", True), ("dog", False)]
 
@@ -445,20 +445,20 @@ def test_key_objects_are_the_most_salient_ones_that_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("prompt", "asked"), [("phrases", ["a cat . a dog ."]), ("caption", ["There is a cat and a dog, or a cat"])]
 )
-def test_detectors_are_asked_for_phrases_or_the_whole_caption(prompt: str, asked: list[str]) -> None:
+def test_query_is_a_list_of_phrases_or_the_caption(prompt: str, asked: list[str]) -> None:
     detector = by_table(BOTH)
     annotated(annotator(detector, links={"prompt": prompt}), reading("There is a cat and a dog, or a cat"))
     assert [query.text for query in detector.asked] == asked
 
 
-def test_identities_are_those_of_all_models_in_use() -> None:
+def test_identities_include_all_models_in_use() -> None:
     crop_scorer: CropScorer = TableCropScorer(0.5)
     made = annotator(by_table(BOTH), captioner=TableCaptioner({}), crop_scorer=crop_scorer)
     assert [model.role for model in made.identities] == ["captioner", "detector", "segmenter", "similarity"]
     assert [model.role for model in annotator(by_table(BOTH)).identities] == ["detector", "segmenter"]
 
 
-def test_masks_of_a_record_are_of_its_images_size() -> None:
+def test_masks_have_the_size_of_the_image() -> None:
     result = annotated(annotator(by_table({CAT: {"a cat": 0.9}})), reading("a cat", size_hw=(30, 50)))
     (cat,) = result.record.objects
     assert isinstance(cat.mask, Mask)

@@ -90,7 +90,7 @@ def test_hypernyms_name_several_categories(head: str, some: set[str]) -> None:
     assert some <= set(coco_lexicon().categories(head))
 
 
-def test_every_category_is_named_by_its_own_name(coco_mini: Path) -> None:
+def test_every_category_is_named_by_its_name(coco_mini: Path) -> None:
     index = json.loads((coco_mini / "annotations" / "instances_val2017.json").read_text())
     names = [category["name"] for category in index["categories"]]
     assert len(names) == 80
@@ -116,7 +116,7 @@ def test_normalise(text: str, expected: str) -> None:
     assert normalise(text) == expected
 
 
-def test_a_word_entered_twice_is_refused() -> None:
+def test_word_entered_twice_is_refused() -> None:
     data = {
         "names": {"cat": ["cat"], "dog": ["cat"]},
         "hypernyms": {},
@@ -132,7 +132,7 @@ def test_a_word_entered_twice_is_refused() -> None:
         Lexicon.from_mapping(data)
 
 
-def test_a_hypernym_of_an_unknown_category_is_refused() -> None:
+def test_hypernym_of_unknown_category_is_refused() -> None:
     data = {
         "names": {"cat": ["cat"]},
         "hypernyms": {"pet": ["cat", "dog"]},
@@ -148,7 +148,7 @@ def test_a_hypernym_of_an_unknown_category_is_refused() -> None:
         Lexicon.from_mapping(data)
 
 
-def test_every_excluded_compound_would_otherwise_name_something() -> None:
+def test_every_excluded_compound_is_needed() -> None:
     lexicon = coco_lexicon()
     excluded = [entry for entry, categories in lexicon.entries.items() if not categories]
     assert excluded

@@ -1,4 +1,4 @@
-"""Long descriptions take time in proportion to their length, and every phrase of them is accounted for."""
+"""Long descriptions take time in proportion to their length, and each of their phrases is accounted for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.export.folders import record
 GRAMMAR = r"NP: {<DT>*(<RB>*<CD|JJ>(<COMMA>?<CC>?<RB>*<CD|JJ>)*)?<NN|NNS>+}"
 
 
-def test_the_grammar_finds_what_nltk_finds() -> None:
+def test_grammar_equals_that_of_nltk() -> None:
     parser, draw = RegexpParser(GRAMMAR), random.Random(0)
     for _ in range(400):
         tags = draw.choices([*_LETTERS, "STOP"], k=draw.randint(1, 14))
@@ -36,7 +36,7 @@ def test_the_grammar_finds_what_nltk_finds() -> None:
 
 
 def lines_run(text: str) -> int:
-    """Count the lines that are run to find a text's phrases."""
+    """Count the lines that are executed to find a text's phrases."""
     count = Counter[str]()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -56,14 +56,14 @@ def lines_run(text: str) -> int:
 @pytest.mark.parametrize(
     "words", ["very ", "red and ", "red ", "cat ", "blorfs ", "e\u0301 ", "parked ", "a group of ", "two of ", "t."]
 )
-def test_twice_the_words_run_twice_the_lines(words: str) -> None:
+def test_twice_the_words_take_twice_the_lines(words: str) -> None:
     NounPhraseFinder().find("a cat")
     short, long = (lines_run(f"a {words * count}car") for count in (150, 300))
     assert 1.5 < long / short < 2.3
 
 
 class CountingDict(dict[str, Any]):
-    """Counts what is looked for in it."""
+    """Counts look-ups."""
 
     looks = 0
 
@@ -72,7 +72,7 @@ class CountingDict(dict[str, Any]):
         return super().__contains__(key)
 
 
-def test_no_more_words_of_a_phrase_are_looked_up_than_an_entry_has() -> None:
+def test_look_ups_are_limited_by_the_longest_entry() -> None:
     lexicon = coco_lexicon()
     entries = CountingDict(lexicon.entries)
     counting = replace(lexicon, entries=entries)
@@ -81,7 +81,7 @@ def test_no_more_words_of_a_phrase_are_looked_up_than_an_entry_has() -> None:
     assert counting.entry("red " * 1000 + "fire hydrant") == "fire hydrant"
 
 
-def test_phrases_beyond_the_first_thousand_stay_with_a_reason() -> None:
+def test_phrases_after_the_first_thousand_get_a_reason() -> None:
     text = "a dog. " * (MOST_MENTIONS - 1) + "a cat. two cats. the top."
     aligned = KnownObjectAligner().align(replace(record(1), description=text, phrases=()))
     last_linked, beyond, no_object = aligned.phrases[-3:]
@@ -92,7 +92,7 @@ def test_phrases_beyond_the_first_thousand_stay_with_a_reason() -> None:
 
 
 @pytest.mark.slow
-def test_no_text_hangs() -> None:
+def test_pathological_texts_end() -> None:
     program = """
 from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder

@@ -1,4 +1,4 @@
-"""What texts name, told by hand and on toyworld's scenes, for texts that are true of the image and for others."""
+"""What texts name, checked by hand and on toyworld's scenes, for texts that are true of the image and for others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLE: list[tuple[str, str, list[str], list[str], list[int]]] = [
     ("", "red star", [], [], []),
     ("A red star.", "", [], ["A red star"], []),
 ]
-# Texts that leave open which; every object fits. (text, number of objects, and how many of them are named)
+# Texts that leave open which objects they name; every object fits. (text, number of objects, how many are named)
 COUNTED = [
     ("a ring", 2, 1),
     ("a ring and a ring and a ring", 2, 1),
@@ -57,13 +57,13 @@ def test_named(
 
 
 @pytest.mark.parametrize(("text", "count", "named"), COUNTED)
-def test_open_phrases_name_as_many_as_they_say(namer: ObjectNamer, text: str, count: int, named: int) -> None:
+def test_ambiguous_phrases_name_their_number(namer: ObjectNamer, text: str, count: int, named: int) -> None:
     naming = namer.name(text, record(None, ", ".join(["red ring"] * count)).objects)
     assert (len(naming.object_ids), naming.absent) == (named, ())
     assert naming.present
 
 
-def test_what_repeats_an_earlier_phrase_names_its_object(namer: ObjectNamer) -> None:
+def test_repetition_names_the_same_object(namer: ObjectNamer) -> None:
     for first in (0, 1):
         text = f"A {('red', 'blue')[first]} star. The star shines"
         assert namer.name(text, record(None, "red star, blue star").objects).object_ids == {first}
@@ -76,7 +76,7 @@ def scenes(domain: Domain) -> list[Record]:
 
 @pytest.mark.parametrize("domain", [BASE, SHIFTED], ids=lambda domain: domain.name)
 def test_toyworld(domain: Domain) -> None:
-    """A scene's own description has nothing absent; of another scene's, what no object of the scene is called."""
+    """A scene's own description has nothing absent; another scene's description has what the scene lacks."""
     words = domain.vocabulary
     names = {(words.colours[colour], words.shapes[shape].singular) for colour, shape in ALL_COMBINATIONS}
     namer = KnownObjectNamer(map(" ".join, names))
@@ -99,7 +99,7 @@ def test_toyworld(domain: Domain) -> None:
 
 
 def _fits(phrase: str, category: str, names: set[tuple[str, str]]) -> bool:
-    """Tell whether a phrase's colour and shape, as far as it says them, are a category's."""
+    """Return whether a phrase's colour and shape, as far as it mentions them, are those of a category."""
     said, (own_colour, own_shape) = phrase.casefold().split(), category.split()
     colours = {colour for colour, _ in names}.intersection(said)
     shapes = {shape for _, shape in names if said[-1] in (shape, f"{shape}s", f"{shape}es")}
@@ -107,7 +107,7 @@ def _fits(phrase: str, category: str, names: set[tuple[str, str]]) -> bool:
 
 
 def _is_missing(phrase: str, there: set[str], names: set[tuple[str, str]]) -> bool:
-    """Tell whether a phrase says a colour or a shape and no category has them."""
+    """Return whether a phrase mentions a colour or a shape and no category has them."""
     return any(_fits(phrase, " ".join(name), names) for name in names) and not any(
         _fits(phrase, category, names) for category in there
     )

@@ -1,4 +1,4 @@
-"""The phrase finder: a table of captions in phrases.txt, exact spans on any text, numbers, what is no object."""
+"""The phrase finder: a table of captions in phrases.txt, exact spans on any text, numbers, what is not an object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def marked_captions() -> list[str]:
 
 
 def mark(text: str, phrases: list[NounPhrase]) -> str:
-    """Write a text with its phrases as phrases.txt does."""
+    """Write a text with its phrases marked as in phrases.txt."""
     pieces, place = [], 0
     for phrase in phrases:
         number = "" if phrase.number is None else str(phrase.number)
@@ -63,7 +63,7 @@ def assert_exact(text: str, phrases: list[NounPhrase]) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=120))
 @pytest.mark.slow
-def test_any_text_gives_ordered_exact_spans(text: str) -> None:
+def test_any_text_yields_ordered_exact_spans(text: str) -> None:
     assert_exact(text, list(NounPhraseFinder().find(text)))
 
 
@@ -76,13 +76,13 @@ _CAPTION_WORDS = (
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from([*_CAPTION_WORDS.split(" "), "\n"]), max_size=25))
-def test_any_order_of_caption_words_gives_ordered_exact_spans(words: list[str]) -> None:
+def test_shuffled_caption_words_yield_exact_spans(words: list[str]) -> None:
     text = " ".join(words)
     assert_exact(text, list(NounPhraseFinder().find(text)))
 
 
 @given(st.text(max_size=200))
-def test_tokens_are_slices_and_leave_out_white_space_only(text: str) -> None:
+def test_tokens_cover_all_but_white_space(text: str) -> None:
     place = 0
     for token in tokenize(text):
         assert text[token.start : token.end] == token.text
@@ -135,7 +135,7 @@ def test_definite_and_other(finder: NounPhraseFinder, text: str, definite: bool,
 
 
 @pytest.mark.parametrize("name", ["not_objects", "scenes"])
-def test_what_is_no_object_names_no_category(finder: NounPhraseFinder, name: str) -> None:
+def test_words_that_are_not_objects_name_no_category(finder: NounPhraseFinder, name: str) -> None:
     words = sorted(getattr(english_words(), name))
     assert [word for word in words if finder._lexicon.categories(word)] == []
 

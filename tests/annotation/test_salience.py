@@ -16,7 +16,7 @@ def phrase(start: int, *ids: int) -> Phrase:
     return Phrase("x", start, start + 1, object_ids=ids, status=PhraseStatus.MATCHED)
 
 
-def test_size_is_the_root_of_the_share() -> None:
+def test_size_is_the_root_of_the_area_share() -> None:
     assert size_term(mask(0, 0, SIDE // 2, SIDE // 2)) == pytest.approx(0.5)
     assert size_term(mask(0, 0, SIDE, SIDE)) == pytest.approx(1.0)
 
@@ -30,7 +30,7 @@ def test_centrality_falls_from_the_centre_to_the_corner() -> None:
     assert corner == pytest.approx(1.0 - 19.5 / 20)
 
 
-def test_order_is_that_of_the_phrases_that_name_something() -> None:
+def test_order_counts_only_phrases_that_name_objects() -> None:
     unsure = Phrase(
         "x", 4, 5, candidates=(Candidate(2, 0.75), Candidate(3, 0.25)), status=PhraseStatus.AMBIGUOUS, score=0.75
     )
@@ -52,7 +52,7 @@ def test_salience_adds_up() -> None:
     assert with_phrases(scene, []).objects[0].salience == pytest.approx(0.5 * 0.1 + 0.2 * (1 - 18 / 20))
 
 
-def test_key_max_keeps_the_most_salient_of_the_mentioned() -> None:
+def test_key_max_keeps_the_most_salient_mentioned() -> None:
     scene = record("xyz", "cat, cat, cat, cat")
     big = replace(scene.objects[3], mask=mask(0, 0, SIDE, SIDE))
     scene = replace(scene, objects=(*scene.objects[:3], big))

@@ -33,7 +33,7 @@ def noise(seed: int, size_wh: tuple[int, int]) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def test_scores_are_the_model_s_own_cosines_cut_at_zero(scorer: ImageTextCropScorer) -> None:
+def test_scores_are_cosines_clipped_at_zero(scorer: ImageTextCropScorer) -> None:
     crops = [noise(seed, size) for seed, size in enumerate(((40, 20), (20, 70), (32, 32), (1, 1)))]
     phrases = ["a red star", "cat", "a dog", "a"]
     scores = scorer.score(crops, phrases)
@@ -52,16 +52,16 @@ def test_scores_are_the_model_s_own_cosines_cut_at_zero(scorer: ImageTextCropSco
     assert (scores > 0).any()
 
 
-def test_no_crops_no_scores(scorer: ImageTextCropScorer) -> None:
+def test_no_crops_yield_no_scores(scorer: ImageTextCropScorer) -> None:
     assert scorer.score([], []).shape == (0,)
 
 
-def test_each_crop_has_its_phrase(scorer: ImageTextCropScorer) -> None:
+def test_crops_and_phrases_must_be_equally_many(scorer: ImageTextCropScorer) -> None:
     with pytest.raises(ValueError, match="2 crops and 1 phrases"):
         scorer.score([RED, RED], ["a"])
 
 
-def test_long_phrases_are_cut_to_what_the_model_reads(scorer: ImageTextCropScorer) -> None:
+def test_long_phrases_are_cut(scorer: ImageTextCropScorer) -> None:
     long, cut = scorer.score([RED, RED], ["a red star " * 40, "a red star a red star"])
     assert long == pytest.approx(cut, abs=1e-6)
 
@@ -83,18 +83,18 @@ def test_red_arrives_red(scorer: ImageTextCropScorer) -> None:
     assert max(green, blue) < 0
 
 
-def test_the_identity_names_no_path(scorer: ImageTextCropScorer, folder: Path) -> None:
+def test_identity_contains_no_path(scorer: ImageTextCropScorer, folder: Path) -> None:
     (identity,) = scorer.identities
     assert identity.role == "similarity"
     assert identity.id == folder.name
 
 
-def test_another_architecture_is_refused() -> None:
+def test_other_architecture_is_refused() -> None:
     with pytest.raises(ModelError, match="type sam; give one of type clip or siglip or siglip2"):
         ImageTextCropScorer(SimilarityOptions(model="toyworld:segmenter"))
 
 
-def test_a_crop_takes_a_margin_and_stays_inside() -> None:
+def test_crop_has_a_margin_inside_the_image() -> None:
     image = noise(0, (100, 60))
     pixels = np.asarray(image)
     assert np.array_equal(np.asarray(crop_of(image, (20, 10, 40, 30))), pixels[8:32, 18:42])
@@ -103,7 +103,7 @@ def test_a_crop_takes_a_margin_and_stays_inside() -> None:
 
 
 @given(st.data())
-def test_every_box_gives_a_crop_that_holds_it(data: st.DataObject) -> None:
+def test_crop_contains_its_box(data: st.DataObject) -> None:
     width, height = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60))
     left, right = sorted(data.draw(st.tuples(st.floats(0, width), st.floats(0, width))))
     top, bottom = sorted(data.draw(st.tuples(st.floats(0, height), st.floats(0, height))))

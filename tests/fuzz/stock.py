@@ -1,4 +1,4 @@
-"""What commands read before anything is spoilt: small inputs of every kind, made once. Owns the stock's folder."""
+"""Inputs of commands before any damage: small inputs of every kind, created once. Owns their folder."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _RLE = {"size": [24, 31], "counts": [49, *[3, 21] * 4, 3, 600]}
 
 
 def make(folder: Path, run: Run) -> None:
-    """Write the whole stock.
+    """Write all inputs.
 
     Args:
-        folder: to be filled; every input is a file or folder in it.
-        run: runs the command line in ``folder``; raises where it fails.
+        folder: folder to fill; every input is a file or folder in it.
+        run: runs the command line in ``folder``; raises if it fails.
 
     """
     _coco(folder / "coco")
@@ -68,7 +68,7 @@ def _coco(folder: Path) -> None:
 
 
 def _folders(folder: Path) -> None:
-    """One folder of images for each way to describe them."""
+    """Write one folder of images per way to describe them."""
     images = {"a.png": make_image(1), "train/b.png": make_image(2), "test/c.jpg": _jpeg(3)}
     rows = [
         {"file_name": name, "description": text, "score": number}
@@ -138,7 +138,7 @@ def _shards(folder: Path) -> None:
 
 
 def _former(folder: Path) -> None:
-    """What earlier versions left."""
+    """Write results of earlier versions."""
     for place in (*sorted(FORMER.iterdir()), HUMAN_MASKS / "given", HUMAN_MASKS / "adapter", ODD_PIXELS):
         if place.is_dir():
             shutil.copytree(place, folder / place.name)

@@ -32,7 +32,7 @@ def test_single_options_go_over_a_preset() -> None:
     assert options().detector.score_min != 0.11
 
 
-def test_another_kind_of_model_takes_none_of_the_old_ones_options() -> None:
+def test_another_kind_of_model_drops_the_former_options() -> None:
     found = options("grounded-sam", detector__model="google/owlv2-base-patch16", detector__name="owlv2")
     assert found.detector.model_dump() == {
         "model": "google/owlv2-base-patch16",
@@ -55,7 +55,7 @@ def test_a_file_is_a_preset_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [("- a", "holds a list"), ("a: [", "is not YAML")],
+    [("- a", "contains a list"), ("a: [", "is not YAML")],
 )
 def test_files_that_are_no_presets_are_refused(tmp_path: Path, text: str, error: str) -> None:
     path = tmp_path / "mine.yaml"

@@ -56,7 +56,7 @@ def write_coco(
     image_files: Mapping[str, bytes] | None = None,
     **more: Any,
 ) -> Json:
-    """Write a COCO set; give the source's options. Images are written for every entry unless they are given."""
+    """Write a COCO set; return the source's options. Images are written for every entry unless they are given."""
     if image_files is None:
         image_files = {entry["file_name"]: make_image(entry["id"]) for entry in images}
     (folder / "images").mkdir(parents=True)
@@ -80,7 +80,7 @@ def coco_recipe(source: Json, **options: Any) -> Recipe:
 
 
 def built(recipe: Recipe, out: Path, **how: Any) -> tuple[Manifest, dict[str, Record]]:
-    """Build, check the account, and give the manifest and the records by id."""
+    """Build, check the account, and return the manifest and the records by id."""
     manifest = build(recipe, RunOptions(out=out, **{"workers": 2, **how}))
     check_account(out)
     return manifest, records(out)
@@ -102,7 +102,7 @@ def reasons(out: Path, scope: str = "record") -> dict[str, str]:
 
 
 def check_account(out: Path) -> None:
-    """Kept and dropped are what was read, scope by scope, and shards and ledger say the same."""
+    """Check that kept and dropped add up to read, scope by scope, and that shards and ledger agree."""
     manifest = Manifest.read(out)
     parts = Tally()
     for part in manifest.parts:
@@ -130,5 +130,5 @@ def assert_adds_up(tally: Tally) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder by its name, to compare whole folders."""
+    """Return every file below a folder by its name, to compare whole folders."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the plots, which take longer than all the rest of a small build."""
+    """Skip the plots, which take longer than the rest of a small build."""
     monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())

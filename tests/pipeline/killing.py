@@ -1,7 +1,7 @@
-"""Builds that are killed: a program that forks a build, ends it at its n-th touch of the file system, and goes on.
+"""Builds that are killed: a program that forks a build, kills it at its n-th file operation, and resumes it.
 
 Run as ``python -m tests.pipeline.killing FOLDER SCENARIO:SIGNAL:STRIDE ...``, stride 1 for every moment; prints how
-many moments were tried for each. It is a process of its own because it forks, which no process with threads should do.
+many moments were tried for each. It is a separate process because it forks, which a process with threads should not do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOSING = "retry that would lose"
 
 
 def source_of(folder: Path) -> Recipe:
-    """Six images in three parts and two splits; the third is missing, and of the fifth only half is there."""
+    """Make six images in three parts and two splits; the third is missing, and the fifth is truncated."""
     options = write_coco(
         folder,
         [image_entry(n) for n in range(6)],
@@ -43,7 +43,7 @@ def source_of(folder: Path) -> Recipe:
 def scenario(
     name: str, folder: Path
 ) -> tuple[Callable[[Path], None], Callable[[Path], object], Callable[[Path], object]]:
-    """Give what stands in OUT before, the build that is killed, and the build that must end as if nothing was."""
+    """Return what fills OUT before, the build that is killed, and the build that must end as if it had not been."""
     recipe = source_of(folder)
     base = folder / "base"
 
@@ -90,7 +90,7 @@ def scenario(
 
 
 def warm_up(folder: Path) -> None:
-    """Load once, before any fork, what every build would load again; leave out the plots, which take longest."""
+    """Import once, before any fork, what every build would import again; skip the plots, which take longest."""
     recipe = source_of(folder)
     aligner = datasetkit.pipeline.build.KnownObjectAligner(
         key_max=recipe.key_max, objects_known=recipe.source.has_objects
@@ -101,7 +101,7 @@ def warm_up(folder: Path) -> None:
 
 
 def main(folder: Path, name: str, how: signal.Signals, stride: int) -> int:
-    """Kill at every ``stride``-th moment; give how many were tried."""
+    """Kill at every ``stride``-th moment; return how many were tried."""
     prepare, killed, again = scenario(name, folder)
     out, reference = folder / "out", folder / "expected"
     prepare(reference)

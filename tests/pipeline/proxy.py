@@ -1,4 +1,4 @@
-"""A proxy between clients and a store, which fails on demand. Owns how faults of stores look on the wire."""
+"""A proxy between clients and a store, which fails on demand. Owns how a store's faults look on the wire."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 
 class FaultyProxy:
-    """An HTTP server in front of another; from the n-th request for a file on it fails.
+    """An HTTP server in front of another; it fails from the n-th request for a file on.
 
     Args:
-        upstream: address of the store.
+        upstream: URL of the store.
 
     Attributes:
         fault: "500", "403", "dropped", "slow", or None.
-        after: how many requests for files pass first.
+        after: number of requests for files that succeed first.
         name: part of the path of the requests that count; others always pass.
 
     """
@@ -51,7 +51,7 @@ class FaultyProxy:
         self._server.server_close()
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
-        """Pass a request on, or fail it."""
+        """Forward a request, or fail it."""
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         if self._is_struck(request.path):
             if self.fault == "dropped":

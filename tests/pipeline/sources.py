@@ -18,14 +18,14 @@ def coco_of(folder: Path, count: int = 8, **options: Any) -> Recipe:
 
 
 def source_of(folder: Path, name: str) -> tuple[Recipe, Path]:
-    """Give a recipe of a source with 40 records or so, and what of it goes away."""
+    """Return a recipe of a source with about 40 records, and the file or folder of it that goes away."""
     if name == "coco":
         return coco_of(folder, 40, part_size=4), folder / "images"
     if name == "folder":
         put(folder / "in", {f"{n:02d}.png": make_image(n) for n in range(40)})
         return folder_recipe(folder / "in", part_size=4), folder / "in"
     if name == "parquet":
-        for number in range(3):  # one that is open can be read on
+        for number in range(3):  # an open file stays readable
             write_rows(folder / f"in/{number}.parquet", plain_rows(40, first=40 * number))
         return Recipe.checked({"source": {"name": "parquet", "files": [folder / "in"]}, "part_size": 40}), folder / "in"
     webdataset_files(folder / "in")

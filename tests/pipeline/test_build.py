@@ -1,4 +1,4 @@
-"""Builds: accounts that add up, equal bytes, splits by hash, retries, and images that come back untouched."""
+"""Builds: accounts that add up, equal bytes, splits by hash, retries, and images that stay untouched."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def coco_of(folder: Path, count: int = 7, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
-def test_real_masks_come_back_from_load_dataset_bit_for_bit(coco_mini: Path, tmp_path: Path, split: str) -> None:
+def test_load_dataset_returns_masks_bit_for_bit(coco_mini: Path, tmp_path: Path, split: str) -> None:
     annotations = coco_mini / "annotations"
     source = {"name": "coco", "images": coco_mini / split}
     source |= {kind: annotations / f"{kind}_{split}.json" for kind in ("instances", "captions")}
@@ -88,7 +88,7 @@ def test_parts_make_shards_that_add_up(tmp_path: Path, part_size: int) -> None:
         assert (hashlib.sha256(data).hexdigest(), len(data)) == (shard.sha256, shard.bytes)
 
 
-def test_two_builds_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_builds_yield_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", datasetkit.export.dataset.plots.write_plots)
     recipe = coco_of(tmp_path, part_size=2, splits={"train": 0.6, "test": 0.4})
     for name, workers in (("one", 1), ("two", 5)):
@@ -97,7 +97,7 @@ def test_two_builds_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monk
     assert any(name.startswith("assets/") for name in contents(tmp_path / "one"))
 
 
-def test_the_place_of_the_input_leaves_no_trace(tmp_path: Path) -> None:
+def test_input_path_leaves_no_trace(tmp_path: Path) -> None:
     for name in ("here", "there"):
         built(coco_of(tmp_path / name), tmp_path / f"out-{name}")
     assert contents(tmp_path / "out-here") == contents(tmp_path / "out-there")
@@ -120,14 +120,14 @@ def test_equal_images_never_straddle_splits(tmp_path: Path) -> None:
     assert set(manifest.split_rows) == {"train", "validation", "test"}
 
 
-def test_splits_that_nothing_falls_into_are_not_written(tmp_path: Path) -> None:
+def test_empty_splits_are_not_written(tmp_path: Path) -> None:
     recipe = folder_recipe(put(tmp_path / "in", {"a.png": make_image()}), splits={"train": 0.5, "test": 0.5})
     manifest, _ = built(recipe, tmp_path / "out")
     assert len(manifest.split_rows) == 1
     assert len(list((tmp_path / "out" / "data").iterdir())) == 1
 
 
-def test_a_folders_own_splits_are_kept_unless_shares_are_given(tmp_path: Path) -> None:
+def test_folder_splits_are_kept_unless_shares_are_given(tmp_path: Path) -> None:
     files = {"train/a.png": make_image(1), "val/b.png": make_image(2), "val/c.png": b"broken", "d.png": make_image(3)}
     folder = put(tmp_path / "in", files)
     manifest, _ = built(folder_recipe(folder), tmp_path / "out")
@@ -137,14 +137,14 @@ def test_a_folders_own_splits_are_kept_unless_shares_are_given(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("limit", "read"), [(1, 1), (3, 3), (7, 7), (100, 7)])
-def test_a_limit_counts_what_is_read(tmp_path: Path, limit: int, read: int) -> None:
+def test_limit_counts_entries_read(tmp_path: Path, limit: int, read: int) -> None:
     recipe = coco_of(tmp_path, limit=limit, part_size=2)
     (tmp_path / "images" / "0.png").write_bytes(b"broken")
     manifest, _ = built(recipe, tmp_path / "out")
     assert (manifest.tally.read["record"], manifest.tally.kept["record"]) == (read, read - 1)
 
 
-def test_a_source_whose_every_record_is_dropped_ends_well(tmp_path: Path) -> None:
+def test_source_without_usable_records_ends_well(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", {"a.png": b"x", "b.png": b""})
     manifest, found = built(folder_recipe(folder, part_size=1), tmp_path / "out")
     assert found == {}
@@ -154,13 +154,13 @@ def test_a_source_whose_every_record_is_dropped_ends_well(tmp_path: Path) -> Non
     assert built(folder_recipe(folder, part_size=1), tmp_path / "out")[0].shards == ()
 
 
-def test_a_source_without_entries_ends_well(tmp_path: Path) -> None:
+def test_source_without_entries_ends_well(tmp_path: Path) -> None:
     manifest, found = built(coco_recipe(write_coco(tmp_path, [], [instance(1, 1)])), tmp_path / "out")
     assert found == {}
     assert (manifest.tally.read["record"], manifest.tally.read["annotation"]) == (0, 1)
 
 
-def test_retry_failed_reads_what_can_be_read_now_and_nothing_else(tmp_path: Path) -> None:
+def test_retry_failed_rereads_only_failed_parts(tmp_path: Path) -> None:
     recipe = coco_of(tmp_path, part_size=2)
     images = tmp_path / "images"
     whole = (images / "3.png").read_bytes()
@@ -181,7 +181,7 @@ def test_retry_failed_reads_what_can_be_read_now_and_nothing_else(tmp_path: Path
     assert contents(tmp_path / "out") == contents(tmp_path / "anew")
 
 
-def test_what_no_retry_can_mend_is_not_retried(tmp_path: Path) -> None:
+def test_permanent_failure_is_not_retried(tmp_path: Path) -> None:
     rows = "".join(json.dumps({"file_name": name}) + "\n" for name in ("a.png", "../x.png"))
     folder = put(tmp_path / "in", {"a.png": make_image(), "metadata.jsonl": rows})
     built(folder_recipe(folder), tmp_path / "out")
@@ -191,7 +191,7 @@ def test_what_no_retry_can_mend_is_not_retried(tmp_path: Path) -> None:
     assert reasons(tmp_path / "out") == {"../x.png": DropReason.PATH_ESCAPES}
 
 
-def test_an_error_of_the_program_leaves_a_build_to_go_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_error_leaves_a_resumable_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = coco_of(tmp_path, part_size=2)
     real = datasetkit.pipeline.records.draw_overlay
     calls: list[int] = []
@@ -212,7 +212,7 @@ def test_an_error_of_the_program_leaves_a_build_to_go_on_with(tmp_path: Path, mo
     assert contents(tmp_path / "out") == contents(tmp_path / "anew")
 
 
-def test_progress_goes_up_to_the_total(tmp_path: Path) -> None:
+def test_progress_reaches_the_total(tmp_path: Path) -> None:
     recipe = coco_of(tmp_path, part_size=2, limit=5)
     (tmp_path / "images" / "1.png").unlink()
     seen: list[Progress] = []
@@ -227,14 +227,14 @@ def test_without_overlay_there_is_no_such_column(tmp_path: Path) -> None:
     assert "overlay" not in rows.column_names
 
 
-def test_all_captions_make_records_of_their_own(tmp_path: Path) -> None:
+def test_each_caption_becomes_a_record(tmp_path: Path) -> None:
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1)], [caption(11, 1), caption(12, 1, "a dog")])
     manifest, found = built(coco_recipe(options | {"caption": "all"}), tmp_path / "out")
     assert list(found) == ["1/11", "1/12"]
     assert manifest.tally.read == {"record": 2, "annotation": 2, "detection": 0}
 
 
-def test_a_source_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_unreadable_source_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         build(folder_recipe(tmp_path / "none"), RunOptions(out=tmp_path / "out", workers=1))
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Builds whose objects models find: accounts, equal bytes, memory that runs out, each image encoded once."""
+"""Builds with objects found by models: accounts, equal bytes, memory that runs out, each image encoded once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def of_scenes(out: Path, **options: Any) -> Manifest:
 
 @contextmanager
 def before_forward(kind: type[torch.nn.Module], hook: Any) -> Iterator[None]:
-    """Call a hook with the inputs of every forward pass of one class of modules, wherever it is made."""
+    """Call a hook with the inputs of every forward pass of one class of modules, wherever it is called."""
 
     def called(module: torch.nn.Module, arguments: Any) -> None:
         if isinstance(module, kind):
@@ -58,7 +58,7 @@ def before_forward(kind: type[torch.nn.Module], hook: Any) -> Iterator[None]:
 
 @contextmanager
 def before_detection(hook: Any) -> Iterator[None]:
-    """Call a hook with the pixels, shape (B, 3, H, W), that the detector is given."""
+    """Call a hook with the pixels, shape (B, 3, H, W), that the detector receives."""
     original = GroundingDinoForObjectDetection.forward
 
     def forward(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -74,7 +74,7 @@ def before_detection(hook: Any) -> Iterator[None]:
 
 
 def data(out: Path) -> dict[str, bytes]:
-    """Every file but the card and its images, which tests draw only where they look at them, and their names."""
+    """Return every file by name except the card and its images, which tests draw only if they check them."""
     found = {name: content for name, content in contents(out).items() if name.startswith(("data", "ledger"))}
     return found | {
         "manifest.json": json.dumps(json.loads((out / "manifest.json").read_text()) | {"files": None}).encode()
@@ -88,7 +88,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_every_object_comes_from_the_models_and_is_told_so(whole: Path) -> None:
+def test_every_object_records_its_model(whole: Path) -> None:
     manifest = Manifest.read(whole)
     assert [(model.role, model.id) for model in manifest.models] == [
         ("detector", "toyworld:detector"),
@@ -102,7 +102,7 @@ def test_every_object_comes_from_the_models_and_is_told_so(whole: Path) -> None:
     assert "toyworld:detector" in card
 
 
-def test_objects_carry_scores_and_the_kind_of_thing_that_a_phrase_names(whole: Path) -> None:
+def test_objects_have_scores_and_categories(whole: Path) -> None:
     matched = 0
     for record in records(whole).values():
         said = " ".join(phrase.text.lower() for phrase in record.phrases)
@@ -117,7 +117,7 @@ def test_objects_carry_scores_and_the_kind_of_thing_that_a_phrase_names(whole: P
     assert matched >= 10
 
 
-def test_equal_recipes_give_equal_bytes_also_in_parts_and_resumed(whole: Path, tmp_path: Path) -> None:
+def test_equal_recipes_yield_equal_bytes(whole: Path, tmp_path: Path) -> None:
     of_scenes(tmp_path / "again")
     assert data(tmp_path / "again") == data(whole)
     of_scenes(tmp_path / "parts", part_size=4)
@@ -145,7 +145,7 @@ def test_each_image_is_encoded_once(tmp_path: Path) -> None:
     assert sum(encoded) == 8
 
 
-def test_memory_that_runs_out_halves_batches_and_loses_nothing(whole: Path, tmp_path: Path) -> None:
+def test_out_of_memory_halves_batches_without_loss(whole: Path, tmp_path: Path) -> None:
     refused: list[int] = []
 
     def refuse_more_than_one(pixels: torch.Tensor) -> None:
@@ -165,7 +165,7 @@ def test_memory_that_runs_out_halves_batches_and_loses_nothing(whole: Path, tmp_
         ]
 
 
-def test_a_image_too_large_for_memory_is_dropped_alone_and_read_again_when_asked(whole: Path, tmp_path: Path) -> None:
+def test_too_large_image_is_dropped_and_can_be_retried(whole: Path, tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
 
     def refuse_the_third(pixels: torch.Tensor) -> None:
@@ -183,7 +183,7 @@ def test_a_image_too_large_for_memory_is_dropped_alone_and_read_again_when_asked
     assert data(out) == data(whole)
 
 
-def test_a_captioner_describes_images_without_a_description(whole: Path, tmp_path: Path) -> None:
+def test_captioner_describes_undescribed_images(whole: Path, tmp_path: Path) -> None:
     images = [record.image for record in records(whole).values()][:3]
     folder = put(tmp_path / "in", {image.name: image.data for image in images})
     (folder / "metadata.csv").write_text(f"file_name,text\n{images[0].name},a red star\n")
@@ -206,7 +206,7 @@ def test_images_without_words_have_no_objects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size_wh", [(1, 1), (3000, 2), (2, 3000)])
-def test_images_of_any_shape_go_through_the_models(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+def test_models_accept_images_of_any_shape(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     folder = put(tmp_path / "in", {"thin.png": encode(noise(size_wh[::-1], 0), "PNG")})
     (folder / "metadata.csv").write_text("file_name,text\nthin.png,a red star and two rings\n")
     grounding = preset("toyworld", {"detector.score_min": 0.0, "captioner.name": "given", "filters.box_share_max": 1.0})

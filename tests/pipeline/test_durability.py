@@ -1,4 +1,4 @@
-"""Builds that never lose anything: retries, replacements and updates whose source is gone, in part gone, or changed."""
+"""Builds that never lose anything: retries, replacements and updates whose source is missing, partly or changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 class StoppedError(Exception):
-    """What a test ends a build with."""
+    """Raised by a test to end a build."""
 
 
 def image(folder: Path, number: int) -> Path:
@@ -44,13 +44,13 @@ def stop_at(done: int) -> Any:
 
 
 def published(out: Path) -> dict[str, bytes]:
-    """What a reader sees in OUT, which must be sound."""
+    """Return what a reader sees in OUT, which must be valid."""
     assert not is_unfinished(out)
     assert list(verify_files(FolderFiles(out))) == []
     return {name: data for name, data in contents(out).items() if not name.startswith(".build")}
 
 
-def test_a_retry_never_takes_a_part_with_less(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_retry_never_shrinks_a_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     for number in (1, 2):
         image(tmp_path, number).unlink()
@@ -61,7 +61,7 @@ def test_a_retry_never_takes_a_part_with_less(tmp_path: Path, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         _, found = built(recipe, out, retry_failed=True)
     assert list(found) == ["0", "1", "3", "4", "5", "6", "7"], "part 0 gained 1; part 1 would gain 2 and lack 3"
-    assert caplog.messages[-1] == "part 1 stays as it was: built again, it would lack 3 ('3.png' is not there)"
+    assert caplog.messages[-1] == "part 1 is kept as it was: rebuilt, it would lack 3 ('3.png' is not there)"
     image(tmp_path, 3).write_bytes(make_image(3))
     built(recipe, out, retry_failed=True)
     built(recipe, tmp_path / "anew")
@@ -69,7 +69,7 @@ def test_a_retry_never_takes_a_part_with_less(tmp_path: Path, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("how", [{"retry_failed": True}, {"overwrite": True}])
-def test_what_is_published_stays_until_the_new_is_whole(tmp_path: Path, how: dict[str, bool]) -> None:
+def test_published_dataset_stays_until_replaced(tmp_path: Path, how: dict[str, bool]) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     image(tmp_path, 5).unlink()
     built(recipe, out)
@@ -84,7 +84,7 @@ def test_what_is_published_stays_until_the_new_is_whole(tmp_path: Path, how: dic
     assert published(out) == published(tmp_path / "anew")
 
 
-def test_a_replacement_that_was_begun_can_be_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_begun_replacement_can_be_abandoned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     image(tmp_path, 5).unlink()
     built(recipe, out)
@@ -94,13 +94,13 @@ def test_a_replacement_that_was_begun_can_be_left(tmp_path: Path, caplog: pytest
         build(other, RunOptions(out=out, workers=2, overwrite=True), stop_at(2))
     with caplog.at_level(logging.WARNING):
         build(recipe, RunOptions(out=out, workers=2))
-    assert "not finished" in caplog.messages[0]
+    assert "is unfinished" in caplog.messages[0]
     assert published(out) == before
     _, found = built(other, out)
     assert len(found) == 4
 
 
-def test_a_replacement_never_lacks_what_could_not_be_read(tmp_path: Path) -> None:
+def test_replacement_keeps_unreadable_records(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
     before = published(out)
@@ -108,7 +108,7 @@ def test_a_replacement_never_lacks_what_could_not_be_read(tmp_path: Path) -> Non
     image(tmp_path, 5).write_bytes(whole[:-200])
     for _ in range(2):
         with pytest.raises(
-            SourceFailedError, match=r"1 record that .*out holds could not be read this time: 5 \(trunc"
+            SourceFailedError, match=r"1 record of the dataset in .*out could not be read this time: 5 \(trunc"
         ):
             build(recipe.model_copy(update={"overlay": False}), RunOptions(out=out, workers=2, overwrite=True))
         assert published(out) == before
@@ -119,7 +119,7 @@ def test_a_replacement_never_lacks_what_could_not_be_read(tmp_path: Path) -> Non
     assert published(out) == published(tmp_path / "anew")
 
 
-def test_a_smaller_build_may_replace_a_larger_one(tmp_path: Path) -> None:
+def test_smaller_build_may_replace_a_larger_one(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
     image(tmp_path, 0).unlink()
@@ -128,7 +128,7 @@ def test_a_smaller_build_may_replace_a_larger_one(tmp_path: Path) -> None:
     assert len(built(recipe.model_copy(update={"limit": 3}), out, overwrite=True)[1]) == 3
 
 
-def test_an_unfinished_build_goes_on_before_it_retries(tmp_path: Path) -> None:
+def test_unfinished_build_resumes_before_it_retries(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     image(tmp_path, 1).unlink()
     with pytest.raises(StoppedError):
@@ -140,13 +140,13 @@ def test_an_unfinished_build_goes_on_before_it_retries(tmp_path: Path) -> None:
 
 
 def rewrite(path: Path, data: bytes) -> None:
-    """Write a file again, at another time than before."""
+    """Write a file again, with another modification time."""
     path.write_bytes(data)
     os.utime(path, ns=(1, 1_000_000_000 + path.stat().st_mtime_ns))
 
 
 def changed_file(folder: Path, name: str) -> None:
-    """Change one input of a source, its index the same where that is possible."""
+    """Change one input of a source, without changing its index if possible."""
     if name == "coco":
         return rewrite(folder / "images/5.png", make_image(50))
     if name == "folder":
@@ -158,7 +158,7 @@ def changed_file(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["coco", "folder", "parquet", "webdataset"])
-def test_a_changed_file_is_noticed_and_updated(tmp_path: Path, name: str) -> None:
+def test_changed_file_is_noticed_and_updated(tmp_path: Path, name: str) -> None:
     recipe, _ = source_of(tmp_path, name)
     out = tmp_path / "out"
     built(recipe, out)
@@ -175,7 +175,7 @@ def test_a_changed_file_is_noticed_and_updated(tmp_path: Path, name: str) -> Non
     assert accounts_path(out).read_text().count("\n") == len(Manifest.read(out).parts)
 
 
-def test_a_changed_time_alone_is_no_change(tmp_path: Path) -> None:
+def test_changed_time_only_is_not_a_change(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
     for number in range(8):
@@ -203,7 +203,7 @@ def test_only_changed_parts_are_read_again(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(read) == ["4", "5"]
 
 
-def test_a_changed_index_is_named_and_updated(tmp_path: Path) -> None:
+def test_changed_index_is_named_and_updated(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
     path = tmp_path / "captions.json"
@@ -214,7 +214,7 @@ def test_a_changed_index_is_named_and_updated(tmp_path: Path) -> None:
     assert {record.description for record in found.values()} == {"a cat on a rug"}
 
 
-def test_images_that_came_and_went_are_named(tmp_path: Path) -> None:
+def test_added_and_removed_images_are_named(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", {f"{n}.png": make_image(n) for n in range(6)})
     recipe, out = folder_recipe(folder, part_size=2), tmp_path / "out"
     built(recipe, out)
@@ -250,7 +250,7 @@ def test_fewer_records_than_before_are_reported(tmp_path: Path, caplog: pytest.L
     assert caplog.messages == [f"{tmp_path / 'out'} held 3 records before, and now holds 2"]
 
 
-def test_an_update_never_lacks_what_could_not_be_read(tmp_path: Path) -> None:
+def test_update_keeps_unreadable_records(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
     before = published(out)
@@ -265,7 +265,7 @@ def test_an_update_never_lacks_what_could_not_be_read(tmp_path: Path) -> None:
     assert published(out) == published(tmp_path / "anew")
 
 
-def test_an_unfinished_build_reads_changed_parts_again(tmp_path: Path) -> None:
+def test_unfinished_build_rereads_changed_parts(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     with pytest.raises(StoppedError):
         build(recipe, RunOptions(out=out, workers=1), stop_at(6))
@@ -281,14 +281,14 @@ def test_an_unfinished_build_reads_changed_parts_again(tmp_path: Path) -> None:
     assert {record.description for record in found.values()} == {"a cat on a rug"}
 
 
-def test_a_folder_without_notes_of_its_input_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_input_records_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)
     before = published(out)
     accounts_path(out).unlink()
     with caplog.at_level(logging.INFO, "datasetkit"):
         built(recipe, out)
-    assert "--update builds it again and notes them" in caplog.messages[0]
+    assert "--update rebuilds it and records them" in caplog.messages[0]
     built(recipe, out, update=True)
     assert accounts_path(out).exists()
     assert published(out) == before

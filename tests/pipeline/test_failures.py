@@ -1,4 +1,4 @@
-"""When a build stops instead of dropping one image after the other, and what is done where memory runs out."""
+"""When a build stops instead of dropping image after image, and what happens if memory runs out."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_where_a_build_stops(most: int | None, outcomes: list[Outcome], stops_at
     assert stops_at is None
 
 
-def test_a_row_of_failures_runs_over_parts() -> None:
+def test_run_of_failures_spans_parts() -> None:
     failures = Failures(None)
     for part in range(9):
         failures.begin_part(part)
@@ -71,7 +71,7 @@ def test_a_row_of_failures_runs_over_parts() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["coco", "folder", "parquet", "webdataset"])
-def test_a_share_that_goes_away_stops_a_build(tmp_path: Path, name: str) -> None:
+def test_unmounted_share_stops_a_build(tmp_path: Path, name: str) -> None:
     recipe, share = source_of(tmp_path, name)
 
     def unmount(progress: Progress) -> None:
@@ -93,7 +93,7 @@ def test_a_share_that_goes_away_stops_a_build(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.slow
-def test_a_set_of_which_a_part_is_here_still_builds(tmp_path: Path) -> None:
+def test_partly_present_set_still_builds(tmp_path: Path) -> None:
     recipe = coco_of(tmp_path, 60)
     for number in range(3, 60):
         (tmp_path / "images" / f"{number}.png").unlink()
@@ -102,7 +102,7 @@ def test_a_set_of_which_a_part_is_here_still_builds(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["load_image", "draw_overlay", "record_to_row"])
-def test_a_record_without_memory_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+def test_record_without_memory_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     recipe = folder_recipe(put(tmp_path / "in", {f"{n}.png": make_image(n, (20 + n, 20)) for n in range(4)}))
     module = "datasetkit.sources.rows" if where == "load_image" else "datasetkit.pipeline.records"
     real = getattr(datasetkit.pipeline.records, where, load_image)
@@ -121,7 +121,7 @@ def test_a_record_without_memory_is_dropped(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory error when reading image file")])
-def test_no_memory_is_never_a_truncated_image(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_out_of_memory_is_not_a_truncated_image(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def short(*_: object) -> None:
         raise error
 
@@ -132,7 +132,7 @@ def test_no_memory_is_never_a_truncated_image(monkeypatch: pytest.MonkeyPatch, e
 
 
 class Rows:
-    """Rows of a plug-in, one of which takes more memory than there is."""
+    """Rows of a plug-in, one of which needs more memory than there is."""
 
     def __len__(self) -> int:
         return 3
@@ -149,7 +149,7 @@ class Rows:
 
 
 @pytest.mark.slow
-def test_a_plug_in_without_memory_loses_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plug_in_out_of_memory_loses_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe.checked({"source": RowsOptions.of(Rows())})
     monkeypatch.setattr(Rows, "is_short", True)
     built(recipe, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""A record's way through a build by models: order, batches, errors, and the account of what gave way."""
+"""A record's steps in a build with models: order, batches, errors, and the account of replaced objects."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COUNT = 7
 
 
 def cats(stages: Stages) -> GroundedAnnotator:
-    """Finds a cat at one place of every image."""
+    """Finds a cat at one position in every image."""
     models = {"detector": {"name": "owlv2", "model": "none"}, "segmenter": {"name": "sam", "model": "none"}}
     detector = TableDetector([CAT], lambda _, phrase: 0.9 if "cat" in phrase else 0.0)
     return GroundedAnnotator(
@@ -50,7 +50,7 @@ def cats(stages: Stages) -> GroundedAnnotator:
 
 
 class Counted:
-    """Passes readings on, and remembers how many came at once."""
+    """Forwards readings, and records how many came at once."""
 
     def __init__(self, inner: Annotator) -> None:
         self.inner = inner
@@ -91,7 +91,7 @@ def record_of(outcome: Outcome) -> Record:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Recipe:
-    """Eight images with two annotations each, one of them with a bad polygon; three images cannot be read."""
+    """Make eight images with two annotations each, one of them with a bad polygon; three images cannot be read."""
     images = [image_entry(number) for number in range(1, 9)]
     instances = [instance(10 * number + part, number) for number in range(1, 9) for part in (0, 1)]
     instances[4]["segmentation"] = [[1, 1, 2, 2]]
@@ -103,7 +103,7 @@ def mixed(tmp_path: Path) -> Recipe:
 
 
 @pytest.mark.parametrize(("window", "counts"), [(1, [0, 1, 1, 1, 0, 1, 1, 0]), (3, [2, 2, 1]), (100, [5])])
-def test_outcomes_come_in_order_whatever_could_not_be_read(mixed: Recipe, window: int, counts: list[int]) -> None:
+def test_outcomes_are_in_order(mixed: Recipe, window: int, counts: list[int]) -> None:
     annotator = Counted(cats(Stages()))
     found = outcomes(mixed, annotator, window=window)
     assert annotator.counts == counts, "images that cannot be read take their place in a window"
@@ -121,7 +121,7 @@ def test_outcomes_come_in_order_whatever_could_not_be_read(mixed: Recipe, window
             assert outcome.detections == 1
 
 
-def test_annotations_give_way_with_or_without_masks(mixed: Recipe) -> None:
+def test_annotations_are_replaced_with_or_without_masks(mixed: Recipe) -> None:
     found = outcomes(mixed, cats(Stages()))
     for place, outcome in enumerate(found):
         number = place + 1
@@ -144,7 +144,7 @@ def test_without_models_annotations_stay(mixed: Recipe) -> None:
 
 
 class Unannotated:
-    """Drops every second image that it is given."""
+    """Drops every second image that it receives."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         return [
@@ -153,7 +153,7 @@ class Unannotated:
         ]
 
 
-def test_a_image_that_models_cannot_use_takes_its_annotations_along(mixed: Recipe) -> None:
+def test_unusable_image_drops_its_annotations(mixed: Recipe) -> None:
     found = outcomes(mixed, Unannotated(), window=100)
     lost = [place for place, outcome in enumerate(found) if outcome.row is None]
     assert lost == [0, 2, 4, 5, 7]
@@ -165,7 +165,7 @@ def test_a_image_that_models_cannot_use_takes_its_annotations_along(mixed: Recip
 
 
 class Broken(ToyworldSource):
-    """Has a defect of its own at the fourth scene."""
+    """Raises an error at the fourth scene."""
 
     def read(self, entry: Entry) -> Reading:
         if entry.handle == 3:
@@ -174,7 +174,7 @@ class Broken(ToyworldSource):
 
 
 @pytest.mark.parametrize("by_models", [True, False])
-def test_a_defect_of_a_source_ends_the_run_after_what_came_before(by_models: bool) -> None:
+def test_source_defect_ends_the_run_after_earlier_records(by_models: bool) -> None:
     chosen, annotator = scenes(), cats(Stages()) if by_models else None
     made, entries = pipeline(chosen, annotator, source=Broken(chosen.source), window=1, workers=1)
     found: list[Outcome] = []
@@ -191,18 +191,18 @@ def test_a_defect_of_a_source_ends_the_run_after_what_came_before(by_models: boo
 
 
 class Defective:
-    """Has a defect of its own."""
+    """Raises an error."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         raise ZeroDivisionError(f"a defect with {len(readings)} images")
 
 
-def test_a_defect_of_an_annotator_ends_the_run() -> None:
+def test_annotator_defect_ends_the_run() -> None:
     with pytest.raises(ZeroDivisionError, match="a defect with 3 images"):
         outcomes(scenes(), Defective())
 
 
-def test_a_image_without_a_description_is_noticed_once(tmp_path: Path) -> None:
+def test_undescribed_image_is_noticed_once(tmp_path: Path) -> None:
     options = write_coco(tmp_path / "in", [image_entry(1)], [instance(1, 1)], None)
     (found,) = outcomes(recipe({**options, "require_description": False}), cats(Stages()))
     assert [notice.kind for notice in found.notices] == [NoticeKind.NO_DESCRIPTION]
@@ -226,7 +226,7 @@ def one_by_one() -> tuple[list[Record], Stages]:
 
 
 @pytest.mark.parametrize("batch", [3, 8])
-def test_batches_of_any_size_give_the_same_records(one_by_one: tuple[list[Record], Stages], batch: int) -> None:
+def test_batch_size_does_not_change_records(one_by_one: tuple[list[Record], Stages], batch: int) -> None:
     found = by_shipped_models(batch, Stages())
     assert sum(len(record.objects) for record in found) >= COUNT
     for record, alone in zip(found, one_by_one[0], strict=True):
@@ -240,14 +240,14 @@ def test_batches_of_any_size_give_the_same_records(one_by_one: tuple[list[Record
                 other.status,
                 other.is_key,
             )
-            # Sums in another order differ in their last digits, and may turn a pixel whose logit is all but 0.
+            # A different order of summation changes the last digits, and may flip a pixel whose logit is almost 0.
             assert mask_iou([item.mask], [other.mask]).item() > 0.98
             assert item.scores.detection == pytest.approx(other.scores.detection, abs=1e-4)
             assert item.scores.predicted_iou == pytest.approx(other.scores.predicted_iou, abs=1e-4)
             assert item.source_bbox == pytest.approx(other.source_bbox, abs=0.01)
 
 
-def test_every_stage_is_clocked_in_images(one_by_one: tuple[list[Record], Stages]) -> None:
+def test_every_stage_is_timed_in_images(one_by_one: tuple[list[Record], Stages]) -> None:
     stages = one_by_one[1]
     names = ("read", "phrases", "detect", "segment", "clean", "link", "draw")
     assert stages.items == dict.fromkeys(names, COUNT)
@@ -255,7 +255,7 @@ def test_every_stage_is_clocked_in_images(one_by_one: tuple[list[Record], Stages
     assert all(rate > 0 for rate in stages.rates.values())
 
 
-def test_stages_of_a_build_from_words_are_its_own(mixed: Recipe) -> None:
+def test_stages_of_a_build_without_models(mixed: Recipe) -> None:
     stages = Stages()
     outcomes(mixed, None, stages=stages)
     assert stages.items == {"read": 5, "align": 5, "draw": 5}, "what could not be read is not counted"

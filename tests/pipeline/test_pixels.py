@@ -27,7 +27,7 @@ BOX_XYXY = (8, 4, 20, 16)
 
 
 def two_colours(ground: Any, thing: Any, dtype: type = np.uint8) -> NDArray[Any]:
-    """A rectangle on a ground, 24 by 32 px, to the left and above of the middle."""
+    """Draw a rectangle on a ground, 24 by 32 px, left of and above the centre."""
     pixels = np.empty((24, 32, *np.shape(ground)), dtype)
     pixels[:] = ground
     left, top, right, bottom = BOX_XYXY
@@ -36,11 +36,11 @@ def two_colours(ground: Any, thing: Any, dtype: type = np.uint8) -> NDArray[Any]
 
 
 def odd_files() -> dict[str, bytes]:
-    """Images of every kind that readers may take differently, each upright and turned where its format can say so."""
+    """Make images of every kind that readers may interpret differently, upright and rotated if the format allows it."""
     rgb = Image.fromarray(two_colours((40, 90, 140), (220, 200, 30)))
-    alpha = Image.fromarray(two_colours((220, 30, 30, 0), (220, 30, 30, 200)))  # to who ignores alpha, all is red
+    alpha = Image.fromarray(two_colours((220, 30, 30, 0), (220, 30, 30, 200)))  # all red if alpha is ignored
     grey, palette = rgb.convert("L"), rgb.quantize(4)
-    deep = two_colours(300, 3800, np.uint16)  # to who cuts off at 255, all is white
+    deep = two_colours(300, 3800, np.uint16)  # all white if clipped at 255
     frames = {"save_all": True, "append_images": [rgb.rotate(180)]}
     files = {
         "alpha": (alpha, {"PNG": {}, "WEBP": {}, "TIFF": {}}),
@@ -74,13 +74,13 @@ def digest(image: Image.Image) -> str:
 
 
 def thing_in(image: Image.Image) -> NDArray[np.bool_]:
-    """The pixels whose colour is not that of the corner."""
+    """Return the pixels whose colour differs from that of the corner."""
     pixels = np.asarray(image).astype(int)
     return np.abs(pixels - pixels[0, 0]).max(axis=2) > 60
 
 
 class Sees:
-    """Captioner, detector and segmenter, whose answers are made of the pixels that they see."""
+    """Captioner, detector and segmenter whose answers depend on the pixels that they see."""
 
     identities: tuple[ModelIdentity, ...] = ()
 
@@ -139,7 +139,7 @@ def test_models_see_what_readers_see_and_masks_fit_it(
         assert (mask & expected).sum() / (mask | expected).sum() > 0.95, row["record_id"]
 
 
-def test_such_a_build_is_sound_and_so_is_one_made_of_it(
+def test_build_of_odd_images_is_valid_and_can_be_rebuilt(
     built: tuple[Built, Sees, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())

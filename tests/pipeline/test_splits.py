@@ -1,4 +1,4 @@
-"""Exact shares: how many images each split has, that equal images stay together, and that bytes are the same again."""
+"""Exact shares: how many images each split has, that equal images stay together, and that bytes are reproducible."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_counts_go_to_the_largest_remainders(total: int, shares: dict[str, float
     assert [*exact_counts(total, shares).values()] == expected
 
 
-def test_sorted_hashes_are_cut_once_each() -> None:
+def test_sorted_hashes_are_divided_exactly() -> None:
     hashes = [f"{number * 7919 % 256:02x}{'0' * 62}" for number in range(60)]
     cut = Cut.of(hashes * 2, {"train": 0.8, "empty": 0.001, "test": 0.199})
     assert Counter(map(cut.split, hashes)) == {"train": 48, "test": 12}
@@ -50,7 +50,7 @@ def test_sorted_hashes_are_cut_once_each() -> None:
 
 
 def images(folder: Path, numbers: range, *, first: int = 0) -> Path:
-    """Images with descriptions, every seventh of which is the one before it again."""
+    """Write images with descriptions; every seventh is a copy of the one before it."""
     for number in numbers:
         seed = number - 1 if number % 7 == 6 else number
         put(folder, {f"{number + first:03d}.png": make_image(seed), f"{number + first:03d}.txt": f"a cat {number}"})
@@ -62,7 +62,7 @@ def recipe_of(folder: Path) -> Recipe:
 
 
 def check_shares(out: Path) -> None:
-    """The shares are exact by images, and no image is in two splits."""
+    """Check that shares are exact by images, and that no image is in two splits."""
     split_of: dict[str, set[str]] = {}
     for shard, row in iter_rows(out, Manifest.read(out), ["source.sha256"]):
         split_of.setdefault(row["source"]["sha256"], set()).add(shard.split)
@@ -71,7 +71,7 @@ def check_shares(out: Path) -> None:
     assert found == exact_counts(len(split_of), SHARES)
 
 
-def test_a_resumed_build_has_the_bytes_of_a_whole_one(tmp_path: Path) -> None:
+def test_resumed_build_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     recipe = recipe_of(images(tmp_path / "in", range(14)))
     with pytest.raises(StoppedError):
         build(
@@ -100,7 +100,7 @@ def test_added_images_move_the_border(tmp_path: Path, *, was_begun: bool) -> Non
     assert published(out) == published(tmp_path / "anew")
 
 
-def test_a_retry_cuts_anew_or_leaves_all_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_retry_divides_again_or_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     halves = {"train": 0.5, "test": 0.5}
     recipe, out = coco_of(tmp_path).model_copy(update={"splits": halves, "splits_exact": True}), tmp_path / "out"
     order = sorted(range(8), key=lambda number: hashlib.sha256(make_image(number)).hexdigest())
@@ -113,7 +113,7 @@ def test_a_retry_cuts_anew_or_leaves_all_as_it_was(tmp_path: Path, caplog: pytes
         image(tmp_path, number).write_bytes(make_image(number))
     image(tmp_path, order[3]).unlink()  # of the test split; of the seven others, it would be in train
     built(recipe, out, retry_failed=True)
-    assert "all parts stay as they were" in caplog.text
+    assert "all parts are kept as they were" in caplog.text
     assert published(out) == before
     image(tmp_path, order[3]).write_bytes(make_image(order[3]))
     manifest, _ = built(recipe, out, retry_failed=True)
@@ -123,5 +123,5 @@ def test_a_retry_cuts_anew_or_leaves_all_as_it_was(tmp_path: Path, caplog: pytes
 
 
 def test_exact_shares_need_shares(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="splits_exact cuts shares, and there are none"):
+    with pytest.raises(RecipeError, match="splits_exact needs shares; give splits"):
         folder_recipe(tmp_path, splits_exact=True)

@@ -1,4 +1,4 @@
-"""Stores that fail in the middle of a build: it stops with a code of its own, loses nothing, and goes on from there."""
+"""Stores that fail in the middle of a build: it stops with a separate exit code, loses nothing, and can be resumed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(bucket: Bucket, proxy: FaultyProxy, *arguments: object) -> tuple[int, li
     return done.returncode, [*done.stdout.splitlines(), *done.stderr.splitlines()]
 
 
-# A dropped connection is tried again by the store's own client, for seconds: fewer of them are enough.
+# The store's client retries a dropped connection for seconds, so fewer of them are used.
 @pytest.mark.parametrize(
     ("fault", "options", "told"),
     [
@@ -53,7 +53,7 @@ def run(bucket: Bucket, proxy: FaultyProxy, *arguments: object) -> tuple[int, li
         ("dropped", ("--max-failures", "2"), "2 images could not be read"),
     ],
 )
-def test_a_store_that_fails_for_good_stops_a_build(
+def test_failing_store_stops_a_build(
     bucket: Bucket, proxy: FaultyProxy, address: str, tmp_path: Path, fault: str, options: tuple[str, ...], told: str
 ) -> None:
     arguments = ["build", "folder", address, "--out", str(tmp_path / "out"), *OPTIONS, *options]
@@ -62,7 +62,7 @@ def test_a_store_that_fails_for_good_stops_a_build(
     assert code == 3
     assert told in lines[-1]
     again = shlex.join(["datasetkit", *arguments])
-    assert lines[-1].endswith(f"nothing is lost: when the source answers again, run: {again}")
+    assert lines[-1].endswith(f"finished parts are kept; when the source answers again, run: {again}")
     assert len(list((tmp_path / "out/.build").glob("part-*.json"))) <= 1, "parts with such failures are not finished"
     proxy.fault = None
     code, lines = run(bucket, proxy, *arguments)
@@ -72,24 +72,24 @@ def test_a_store_that_fails_for_good_stops_a_build(
     assert Manifest.read(tmp_path / "out").tally.kept["record"] == 40
 
 
-def test_a_slow_store_is_only_slow(bucket: Bucket, proxy: FaultyProxy, address: str, tmp_path: Path) -> None:
+def test_slow_store_is_only_slow(bucket: Bucket, proxy: FaultyProxy, address: str, tmp_path: Path) -> None:
     proxy.fault = "slow"
     assert run(bucket, proxy, "build", "folder", address, "--out", tmp_path / "out", *OPTIONS)[0] == 0
     assert reasons(tmp_path / "out") == {}
 
 
-def test_one_image_that_is_refused_is_a_drop(bucket: Bucket, proxy: FaultyProxy, address: str, tmp_path: Path) -> None:
+def test_one_refused_image_is_a_drop(bucket: Bucket, proxy: FaultyProxy, address: str, tmp_path: Path) -> None:
     proxy.fault, proxy.name = "403", "07.png"
     code, lines = run(bucket, proxy, "build", "folder", address, "--out", tmp_path / "out", *OPTIONS)
     assert code == 0
-    assert "later        1 record may pass later (unreadable: 07.png): --retry-failed reads them again" in lines
+    assert "later        1 record may succeed later (unreadable: 07.png): --retry-failed reads them again" in lines
     assert reasons(tmp_path / "out") == {"07.png": "unreadable"}
     proxy.fault = None
     assert run(bucket, proxy, "build", "folder", address, "--out", tmp_path / "out", *OPTIONS, "--retry-failed")[0] == 0
     assert reasons(tmp_path / "out") == {}
 
 
-def test_a_changed_object_is_noticed_by_its_etag(bucket: Bucket, tmp_path: Path) -> None:
+def test_changed_object_is_noticed_by_its_etag(bucket: Bucket, tmp_path: Path) -> None:
     address = bucket.upload(put(tmp_path / "in", {f"{n:02d}.png": make_image(n % 5) for n in range(70)}), "in")
     recipe = folder_recipe(as_place(address), part_size=10, overlay=False)
     before, _ = built(recipe, tmp_path / "out")

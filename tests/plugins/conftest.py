@@ -1,4 +1,4 @@
-"""A distribution of somebody else: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
+"""A third-party distribution: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Command = Callable[..., Ended]
 
 
 def examples() -> dict[str, str]:
-    """Blocks of the page by the file name in their first line."""
+    """Return the code blocks of the page by the file name in their first line."""
     page = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", page, re.DOTALL)
     return dict(blocks)
@@ -26,7 +26,7 @@ def examples() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the distribution is installed into."""
+    """Folder into which the distribution is installed."""
     source, installed = tmp_path_factory.mktemp("my-lab"), tmp_path_factory.mktemp("installed")
     for name, text in {**examples(), "my_lab/__init__.py": ""}.items():
         (source / name).parent.mkdir(exist_ok=True)

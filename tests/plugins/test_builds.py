@@ -1,4 +1,4 @@
-"""Parts of another distribution in real builds: by entry point, by class, as objects; named in manifest and card."""
+"""Parts of another distribution in real builds: by entry point, class and object; named in manifest and card."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ def test_every_kind_of_part_takes_part_and_is_named(command: Command, tmp_path: 
     assert done.returncode == 0, done.stderr
     found = manifest(tmp_path / "out")
     used = [name for name in CLASSES if name != "bright-masks"]
-    told = {(plugin["kind"], plugin["path"], plugin["distribution"], plugin["version"]) for plugin in found["plugins"]}
-    assert told == {(KINDS[name], CLASSES[name], "my-lab", "1.2") for name in used}
+    reported = {
+        (plugin["kind"], plugin["path"], plugin["distribution"], plugin["version"]) for plugin in found["plugins"]
+    }
+    assert reported == {(KINDS[name], CLASSES[name], "my-lab", "1.2") for name in used}
     assert found["splits"] == {"train": 4}
 
 
@@ -110,7 +112,7 @@ def test_a_recipe_with_a_class_needs_allow_code(command: Command, tmp_path: Path
     assert command("build", "recipe", "out/recipe.yaml", "--out", "again", "--allow-code").returncode == 0
 
 
-def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: Command, tmp_path: Path) -> None:
+def test_reading_a_dataset_imports_nothing_from_its_manifest(command: Command, tmp_path: Path) -> None:
     assert command("build", CLASSES["squares"], "--out", "out").returncode == 0
     (tmp_path / "my_lab").mkdir()
     (tmp_path / "my_lab" / "__init__.py").write_text("raise SystemExit('was imported')")
@@ -138,8 +140,11 @@ def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: C
             "detect returned the box [1.0, 1.0, 1000.0, 9.0], outside of 96 x 64 px",
         ),
         (("--detector", "my_lab.broken:Scored"), "detect returned scores of shape (1, 7) for 1 phrases"),
-        (("--detector", "bright", "--segmenter", "my_lab.broken:Small"), "a mask that is not of 64 x 96 px"),
-        (("--phrases", "my_lab.broken:Overlapping"), "find returned spans [(0, 4), (2, 6)]; they must rise within"),
+        (("--detector", "bright", "--segmenter", "my_lab.broken:Small"), "a mask whose size is not 64 x 96 px"),
+        (
+            ("--phrases", "my_lab.broken:Overlapping"),
+            "find returned spans [(0, 4), (2, 6)]; they must be rising and within",
+        ),
         (("--filters", "my_lab.broken:Maybe"), "refusal returned a bool, not str or None"),
         (("--filters", "my_lab.broken:Exits"), "filter my_lab.broken:Exits of my-lab 1.2 went wrong: SystemExit: 0"),
         (("--filters", "sys:exit"), "filter sys:exit went wrong: SystemExit"),
@@ -211,4 +216,4 @@ def test_a_part_whose_file_has_changed_makes_another_build(command: Command, tmp
     (tmp_path / "mine.py").write_text("class Keep:\n    def refusal(self, record):\n        return 'no'\n")
     done = command(*arguments)
     assert done.returncode == 1
-    assert "filter mine:Keep is used by one, not the other" in done.stderr
+    assert "only one of them uses filter mine:Keep" in done.stderr

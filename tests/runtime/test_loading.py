@@ -79,7 +79,7 @@ def test_a_file_is_no_folder(sound: Path) -> None:
         load(sound / "model.safetensors")
 
 
-def test_offline_a_model_that_is_not_here_names_the_variable_that_makes_it_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_model_offline_names_the_offline_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="user/nothing is not on this machine, and HF_HUB_OFFLINE is set"):
         load_config("user/nothing", None)

@@ -1,4 +1,4 @@
-"""Rows with an image and a text, as Parquet files and on the test Hub; and what reading each of them comes to."""
+"""Rows with an image and a text, as Parquet files and on the test Hub; and the result of reading each of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGE = {"image": datasets.Image(), "text": datasets.Value("string")}
 
 
 def plain_rows(count: int, first: int = 0) -> Rows:
-    """Rows as ``datasets`` writes them: {bytes, path}, and a text."""
+    """Make rows as ``datasets`` writes them: {bytes, path}, and a text."""
     numbers = range(first, first + count)
     return [{"image": {"bytes": make_image(n), "path": f"{n}.png"}, "text": f"a cat number {n}"} for n in numbers]
 
@@ -36,7 +36,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema | N
 
 
 def scenes(out: Path, **more: Any) -> Path:
-    """A built folder of eight scenes in two splits, with exact masks, gold phrases and questions."""
+    """Build a folder of eight scenes in two splits, with exact masks, gold phrases and questions."""
     source = {"name": "toyworld", "count": 8, "size_px": 64}
     value = {"source": source, "part_size": 3, "key_max": 1, "splits": {"train": 0.5, "test": 0.5}, **more}
     build(Recipe.checked(value), RunOptions(out=out, workers=2))
@@ -45,14 +45,14 @@ def scenes(out: Path, **more: Any) -> Path:
 
 
 def rows_of(out: Path) -> dict[str, dict[str, Any]]:
-    """Every row of a built folder by its id, with its split."""
+    """Return every row of a built folder by its id, with its split."""
     manifest = Manifest.read(out)
     rows = ((shard.split, row) for shard in manifest.shards for row in iter_shard(out / shard.path))
     return {row["record_id"]: row | {"split": split} for split, row in rows}
 
 
 def outcomes(source: Source) -> dict[str, Any]:
-    """Each entry's description, or the reason why it makes no record; of ids that come again with their number."""
+    """Return each entry's description, or the reason why it has no record; repeated ids get their number."""
     found: dict[str, Any] = {}
     for number, entry in enumerate(source.entries()):
         key = entry.record_id if entry.record_id not in found else f"{entry.record_id} #{number}"

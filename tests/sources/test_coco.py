@@ -1,4 +1,4 @@
-"""The COCO source: what it makes of good entries."""
+"""The COCO source: how good entries become records."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def only_reading(options: Json, context: SourceContext = SourceContext(), **more
     return reading
 
 
-def test_a_plain_entry(tmp_path: Path) -> None:
+def test_plain_entry(tmp_path: Path) -> None:
     options = write_coco(
         tmp_path,
         [image_entry(1, license=4, flickr_url="http://flickr/1")],
@@ -58,7 +58,7 @@ def test_a_plain_entry(tmp_path: Path) -> None:
     assert (item.area, item.box_xywh) == (15, (2, 1, 5, 3))
 
 
-def test_every_spelling_of_a_mask(tmp_path: Path) -> None:
+def test_every_format_of_a_mask(tmp_path: Path) -> None:
     array = np.zeros((24, 31), dtype=bool)
     array[1:4, 2:7] = True
     mask = Mask.from_array(array)
@@ -84,12 +84,12 @@ def test_one_caption_is_chosen(tmp_path: Path, choice: Any, expected: str) -> No
     assert only_reading(options, caption=choice).record.description == expected
 
 
-def test_the_first_caption_is_the_first_with_words(tmp_path: Path) -> None:
+def test_first_caption_is_the_first_with_words(tmp_path: Path) -> None:
     options = write_coco(tmp_path, [image_entry(1)], (), CAPTIONS[2:])
     assert only_reading(options).record.description == "a dog"
 
 
-def test_all_captions_make_a_record_each(tmp_path: Path) -> None:
+def test_each_caption_becomes_a_record(tmp_path: Path) -> None:
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1)], [*CAPTIONS, caption(14, 1, "again")])
     source = opened(options, caption="all")
     found = readings(source)
@@ -102,7 +102,7 @@ def test_all_captions_make_a_record_each(tmp_path: Path) -> None:
     assert found["1/11"].record.objects == found["1/12"].record.objects
 
 
-def test_the_best_aligned_caption_names_most_objects_however_few_are_key(tmp_path: Path) -> None:
+def test_best_aligned_caption_ignores_key_max(tmp_path: Path) -> None:
     two = [instance(5, 1), instance(6, 1, category_id=18)]
     captions = [caption(11, 1, "a cat"), caption(12, 1, "a cat and a dog")]
     options = write_coco(tmp_path, [image_entry(1)], two, captions) | {"caption": "best-aligned"}
@@ -122,7 +122,7 @@ def test_without_instances_there_are_no_objects(tmp_path: Path) -> None:
     assert [item.record.objects for item in readings(opened(options)).values()] == [(), ()]
 
 
-def test_images_of_the_captions_file_alone_count(tmp_path: Path) -> None:
+def test_images_only_in_the_captions_file_count(tmp_path: Path) -> None:
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1), instance(6, 2)], [caption(11, 1)])
     other = write_coco(tmp_path / "b", [image_entry(2), image_entry(1)], None, [caption(12, 2), caption(11, 1)])
     (options["images"] / "2.png").write_bytes(make_image(2))
@@ -141,11 +141,11 @@ def test_licenses(tmp_path: Path, license_value: Any, expected: str) -> None:
     assert only_reading(options, SourceContext(license="mit")).record.source.license == expected
 
 
-def test_a_license_that_nobody_gave_is_unknown(tmp_path: Path) -> None:
+def test_missing_license_is_unknown(tmp_path: Path) -> None:
     assert only_reading(write_coco(tmp_path, **GOOD)).record.source.license == "unknown"
 
 
-def test_a_category_that_is_not_listed_is_none(tmp_path: Path) -> None:
+def test_unlisted_category_is_none(tmp_path: Path) -> None:
     kinds = [{"category_id": 99}, {"category_id": [1]}, {"category_id": 3}, {"category_id": 4}, {}]
     annotations = [instance(n, 1) | kind for n, kind in enumerate(kinds)]
     categories = [*CATEGORIES, {"id": 3, "name": ""}, {"id": 4}]
@@ -155,20 +155,20 @@ def test_a_category_that_is_not_listed_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bbox", [None, [1, 2, 3], [1, 2, 3, "4"], [1, 2, float("nan"), 4], [1, 2, 3, 10**400], "box"])
-def test_a_box_that_is_none_is_left_out(tmp_path: Path, bbox: Any) -> None:
+def test_invalid_box_is_left_out(tmp_path: Path, bbox: Any) -> None:
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1, bbox=bbox)], [caption(11, 1)])
     (item,) = only_reading(options).record.objects
     assert item.source_bbox is None
 
 
 @pytest.mark.parametrize("text", ["😀 cat قطة \U0001f408", "مرحبا بالعالم", "e\u0301", "x" * 5000, "half \ud83d pair"])
-def test_any_words_come_back(tmp_path: Path, text: str) -> None:
+def test_any_words_are_kept(tmp_path: Path, text: str) -> None:
     options = write_coco(tmp_path, [image_entry(1)], (), [caption(11, 1, text)])
     _, found = built(coco_recipe(options), tmp_path / "out")
     assert found["1"].description == text.encode("utf-8", "replace").decode()
 
 
-def test_the_fingerprint_follows_the_files(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_the_files(tmp_path: Path) -> None:
     options = write_coco(tmp_path, **GOOD)
     before = opened(options).fingerprint()
     assert opened(options).fingerprint() == before

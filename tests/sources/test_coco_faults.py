@@ -1,4 +1,4 @@
-"""The COCO source and bad entries: what is dropped, what is fatal, and that all the rest is untouched."""
+"""The COCO source and bad entries: what is dropped, what is fatal, and that everything else is untouched."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ BAD_RECORDS: dict[str, tuple[Json, bytes | None, DropReason]] = {
 
 
 @pytest.mark.parametrize("case", BAD_RECORDS)
-def test_a_bad_image_drops_its_record_and_nothing_else(tmp_path: Path, case: str) -> None:
+def test_bad_image_drops_only_its_record(tmp_path: Path, case: str) -> None:
     change, data, reason = BAD_RECORDS[case]
     options = write_coco(
         tmp_path,
@@ -82,7 +82,7 @@ def test_a_bad_image_drops_its_record_and_nothing_else(tmp_path: Path, case: str
         ({"segmentation": [[90, 90, 95, 90, 95, 95]]}, DropReason.OUTSIDE_IMAGE),
     ],
 )
-def test_an_annotation_outside_is_dropped_alone(tmp_path: Path, change: Json, reason: DropReason) -> None:
+def test_only_the_annotation_outside_is_dropped(tmp_path: Path, change: Json, reason: DropReason) -> None:
     annotations = [instance(5, 1), instance(6, 1) | change, instance(7, 1, category_id=18)]
     options = write_coco(tmp_path, [image_entry(1)], annotations, [caption(11, 1)])
     manifest, found = built(coco_recipe(options), tmp_path / "out")
@@ -105,7 +105,7 @@ def test_an_annotation_outside_is_dropped_alone(tmp_path: Path, change: Json, re
     ],
 )
 @pytest.mark.parametrize("bbox", [None, [2, 3, 8, 40]])
-def test_an_instance_without_mask_stays(tmp_path: Path, segmentation: Any, box: Any, bbox: Any) -> None:
+def test_instance_without_mask_stays(tmp_path: Path, segmentation: Any, box: Any, bbox: Any) -> None:
     change = {"segmentation": segmentation} | ({} if bbox is None else {"bbox": bbox})
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1), instance(6, 1) | change], [caption(11, 1)])
     manifest, found = built(coco_recipe(options), tmp_path / "out")
@@ -120,7 +120,7 @@ def test_an_instance_without_mask_stays(tmp_path: Path, segmentation: Any, box: 
     assert sound.provenance == ObjectProvenance(None, Maker.HUMAN)
 
 
-def test_of_two_images_with_one_id_the_later_is_dropped(tmp_path: Path) -> None:
+def test_second_image_with_an_id_is_dropped(tmp_path: Path) -> None:
     images = [image_entry(1), image_entry(1, file_name="other.png"), image_entry(2)]
     options = write_coco(tmp_path, images, [instance(5, 1)], [caption(11, 1), caption(12, 2)])
     _, found = built(coco_recipe(options), tmp_path / "out")
@@ -130,7 +130,7 @@ def test_of_two_images_with_one_id_the_later_is_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", None, 0, False, [], float("nan")])
-def test_an_empty_caption_drops_the_record_where_one_is_required(tmp_path: Path, text: Any) -> None:
+def test_empty_caption_drops_record_if_required(tmp_path: Path, text: Any) -> None:
     options = write_coco(tmp_path, [image_entry(1), image_entry(2)], (), [caption(11, 1, text), caption(12, 2)])
     _, found = built(coco_recipe(options), tmp_path / "out")
     assert [record.description for record in found.values()] == [None, "a cat on a mat"]
@@ -140,7 +140,7 @@ def test_an_empty_caption_drops_the_record_where_one_is_required(tmp_path: Path,
 
 BAD_ENTRIES: list[tuple[str, Any, str, str]] = [
     ("images", 7, "record", "images[1] of captions.json (byte 72): its value is 7;"),
-    ("images", {"file_name": "2.png"}, "record", "its id is None; COCO has a number or a text there"),
+    ("images", {"file_name": "2.png"}, "record", "its id is None; COCO requires a number or a string"),
     ("images", {"id": [2]}, "record", "its id is [2];"),
     ("images", {"id": float("nan")}, "record", "its id is nan;"),
     ("images", {"id": True}, "record", "its id is True;"),
@@ -148,7 +148,7 @@ BAD_ENTRIES: list[tuple[str, Any, str, str]] = [
     ("instances", instance(6, {"id": 1}), "annotation", "its image_id is {'id': 1};"),
     ("instances", "x", "annotation", "its value is 'x';"),
     ("captions", [], "annotation", "annotations[1] of captions.json (byte"),
-    ("captions", caption(12, 1, ["a", "b"]), "annotation", "its caption is ['a', 'b']; COCO has a text there"),
+    ("captions", caption(12, 1, ["a", "b"]), "annotation", "its caption is ['a', 'b']; COCO requires a string"),
     ("captions", caption(12, 1, 7), "annotation", "its caption is 7;"),
     ("categories", "cat", "", ""),
     ("categories", {"name": "ox"}, "", ""),
@@ -156,7 +156,7 @@ BAD_ENTRIES: list[tuple[str, Any, str, str]] = [
 
 
 @pytest.mark.parametrize(("key", "entry", "scope", "detail"), BAD_ENTRIES)
-def test_a_bad_entry_is_left_out_alone(tmp_path: Path, key: str, entry: Any, scope: str, detail: str) -> None:
+def test_only_the_bad_entry_is_left_out(tmp_path: Path, key: str, entry: Any, scope: str, detail: str) -> None:
     lists: Json = {"images": [image_entry(1)], "instances": [instance(5, 1)], "captions": [caption(11, 1)]}
     lists["categories"] = CATEGORIES
     lists[key] = [lists[key][0], entry, *lists[key][1:]]
@@ -184,12 +184,12 @@ OTHER_KINDS: dict[str, tuple[Any, str]] = {
         {"shapes": [], "version": "1"},
         "has neither images nor .*; it has 'shapes', 'version'",
     ),
-    "images by id": ({"images": {"1": {}}}, "has something else than a list as its images"),
+    "images by id": ({"images": {"1": {}}}, "its images is not a list"),
 }
 
 
 @pytest.mark.parametrize("case", OTHER_KINDS)
-def test_another_kind_of_file_is_named(tmp_path: Path, case: str) -> None:
+def test_other_file_formats_are_recognised(tmp_path: Path, case: str) -> None:
     document, message = OTHER_KINDS[case]
     options = write_coco(tmp_path, **GOOD)
     options["instances"].write_text(json.dumps(document))
@@ -198,7 +198,7 @@ def test_another_kind_of_file_is_named(tmp_path: Path, case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_ignored_is_passed_over(tmp_path: Path) -> None:
+def test_ignored_keys_are_skipped(tmp_path: Path) -> None:
     images = [image_entry(1, caption="a dog")]
     options = write_coco(tmp_path, images, [instance(5, 1, tokens_positive=[[0, 5]], tag="x")], [caption(11, 1)])
     source = opened(options, ignore=("caption", "tokens_positive"))
@@ -211,11 +211,11 @@ def test_what_is_ignored_is_passed_over(tmp_path: Path) -> None:
 def test_broken_json_is_fatal_in_one_line(tmp_path: Path) -> None:
     options = write_coco(tmp_path, **GOOD)
     options["captions"].write_text('{"images": [{"id": 1}')
-    with pytest.raises(SourceError, match=r"captions\.json is not the JSON it should be: .* \(byte 21\)$"):
+    with pytest.raises(SourceError, match=r"captions\.json is not valid JSON: .* \(byte 21\)$"):
         opened(options)
 
 
-def test_files_that_are_not_there_are_fatal(tmp_path: Path) -> None:
+def test_missing_files_are_fatal(tmp_path: Path) -> None:
     options = write_coco(tmp_path, **GOOD)
     with pytest.raises(SourceError, match=r"none\.json cannot be read"):
         opened(options | {"captions": tmp_path / "none.json"})

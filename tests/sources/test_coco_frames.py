@@ -1,4 +1,4 @@
-"""Masks on turned images: drawn before the turn, after it, on either, or on another image."""
+"""Masks on rotated images: drawn before the EXIF rotation, after it, in either frame, or on another image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RAW_HW = (24, 32)
 
 
 def marked(size_hw: tuple[int, int]) -> np.ndarray:
-    """A mask of shape (H, W), bool, that looks different in every orientation."""
+    """Return a mask of shape (H, W), bool, that looks different in every orientation."""
     array = np.zeros(size_hw, dtype=bool)
     array[2:12, 3:9] = True
     array[2:4, 3:20] = True
@@ -35,7 +35,7 @@ def turned(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def coco_of(folder: Path, array: np.ndarray, stored: np.ndarray, orientation: int, image_format: str) -> Recipe:
-    """An image that is white where ``stored`` is, stored with an orientation, and a mask that is ``array``."""
+    """Write an image that is white where ``stored`` is true, with an EXIF orientation, and the mask ``array``."""
     pixels = np.repeat(stored[..., None] * np.uint8(255), 3, axis=2)
     height, width = array.shape
     options = write_coco(
@@ -56,7 +56,7 @@ def reading_of(recipe: Recipe) -> Reading:
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_masks_in_the_raw_frame_turn_with_their_image(tmp_path: Path, orientation: int, image_format: str) -> None:
+def test_masks_in_the_raw_frame_are_rotated(tmp_path: Path, orientation: int, image_format: str) -> None:
     raw = marked(RAW_HW)
     reading = reading_of(coco_of(tmp_path, raw, raw, orientation, image_format))
     (item,) = reading.record.objects
@@ -94,7 +94,7 @@ def test_masks_of_another_size_drop_the_record(tmp_path: Path, orientation: int)
     assert reasons(tmp_path / "out") == {"1": DropReason.SIZE_MISMATCH}
 
 
-def test_a_square_image_on_its_side_is_taken_as_raw(tmp_path: Path) -> None:
+def test_rotated_square_image_is_assumed_raw(tmp_path: Path) -> None:
     raw = marked((24, 24))
     reading = reading_of(coco_of(tmp_path, raw, raw, 6, "PNG"))
     (item,) = reading.record.objects
@@ -103,7 +103,7 @@ def test_a_square_image_on_its_side_is_taken_as_raw(tmp_path: Path) -> None:
     assert item.source_bbox == (18, 1, 4, 3), "the box (1, 2, 3, 4) turns with its image"
 
 
-def test_a_size_that_is_not_stated_is_the_raw_one(tmp_path: Path) -> None:
+def test_missing_size_means_the_raw_frame(tmp_path: Path) -> None:
     raw = marked(RAW_HW)
     recipe = coco_of(tmp_path, raw, raw, 6, "PNG")
     text = recipe.source.instances.read_text().replace('"height": 24, "width": 32', '"date": 0')
@@ -118,6 +118,6 @@ def test_sizes_written_as_floats_are_sizes(tmp_path: Path) -> None:
     assert item.mask.size_hw == (24, 31)
 
 
-def test_without_masks_a_stated_size_is_of_no_interest(tmp_path: Path) -> None:
+def test_size_is_irrelevant_without_masks(tmp_path: Path) -> None:
     options = write_coco(tmp_path, [image_entry(1, height=9, width=None)], (), [caption(11, 1)])
     assert reading_of(coco_recipe(options)).record.image.size_hw == (24, 31)

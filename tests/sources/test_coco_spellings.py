@@ -1,4 +1,4 @@
-"""The COCO source and the spellings that tools write: ids, sizes, polygons, crowds, categories, names of files."""
+"""The COCO source and the variants that tools write: ids, sizes, polygons, crowds, categories, file names."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_ids_of_annotations(tmp_path: Path, ids: list[Any], published: list[str]
 
 
 @given(st.integers(-(10**17), 10**17))
-def test_a_number_has_one_identity(number: int) -> None:
+def test_number_has_one_identity(number: int) -> None:
     assert {identity(value) for value in (number, str(number), f" {number} ", f"{number}.0")} == {number}
     assert spelled(number) == str(number)
 
@@ -114,18 +114,18 @@ SIZES: list[Json] = [{"height": value, "width": value} for value in (None, 0, -1
 
 
 @pytest.mark.parametrize("size", [*SIZES, {"height": 24, "width": None}, {"height": 0, "width": 31}])
-def test_a_size_that_is_none_is_unknown(tmp_path: Path, size: Json) -> None:
+def test_invalid_size_is_unknown(tmp_path: Path, size: Json) -> None:
     record, notices = only(one_image(tmp_path, {}, **size))
     assert record.objects[0].mask == PLAIN
     assert notices == ["size_unknown"]
 
 
 @pytest.mark.parametrize("size", [{"height": "24", "width": "31"}, {"height": 24.0, "width": 31.0}])
-def test_a_size_in_another_spelling_is_known(tmp_path: Path, size: Json) -> None:
+def test_size_in_another_spelling_is_known(tmp_path: Path, size: Json) -> None:
     assert only(one_image(tmp_path, {}, **size))[1] == []
 
 
-def test_one_side_that_does_not_fit_is_a_mismatch(tmp_path: Path) -> None:
+def test_one_unfitting_side_is_a_mismatch(tmp_path: Path) -> None:
     found = readings(opened(one_image(tmp_path, {}, height=25, width=None)))["1"]
     assert isinstance(found, UnusableError)
     assert found.reason is DropReason.SIZE_MISMATCH
@@ -160,7 +160,7 @@ def test_masks_in_other_spellings(tmp_path: Path, segmentation: Any, notices: li
 
 
 @pytest.mark.parametrize("segmentation", [[[]], [[1, 1, 2, 2]], [1, 2, 3], [POINTS[:2]], [[], [1, 2]], [None], ["x"]])
-def test_without_a_sound_part_there_is_no_mask(segmentation: Any) -> None:
+def test_without_a_valid_part_there_is_no_mask(segmentation: Any) -> None:
     sound, _ = sound_segmentation(segmentation, (24, 31))
     with pytest.raises(UnusableError) as caught:
         Mask.from_coco(sound, (24, 31))
@@ -209,7 +209,7 @@ def cat_of(recipe: Recipe, out: Path, crowds: str) -> tuple[list[bool], Phrase]:
     return [item.is_crowd for item in found["1"].objects], found["1"].phrases[0]
 
 
-def test_all_crowds_are_things_and_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_all_crowds_become_objects_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recipe = crowd_set(tmp_path, 1, 1)
     with caplog.at_level(logging.WARNING):
         flags, cat = cat_of(recipe, tmp_path / "auto", "auto")
@@ -223,13 +223,13 @@ def test_all_crowds_are_things_and_warned_of(tmp_path: Path, caplog: pytest.LogC
     assert not caplog.text
 
 
-def test_some_crowds_are_what_the_source_says(tmp_path: Path) -> None:
+def test_some_crowds_stay_crowds(tmp_path: Path) -> None:
     recipe = crowd_set(tmp_path, 1, 0)
     assert cat_of(recipe, tmp_path / "auto", "auto")[0] == [True, False]
     assert cat_of(recipe, tmp_path / "instances", "instances")[0] == [False, False]
 
 
-def test_ignored_crowds_count_without_their_masks(tmp_path: Path) -> None:
+def test_ignored_crowds_count_without_masks(tmp_path: Path) -> None:
     recipe = crowd_set(tmp_path, 1, 0)
     value = recipe.model_copy(update={"source": recipe.source.model_copy(update={"crowds": "ignore"})})
     _, found = built(value, tmp_path / "out")
@@ -251,15 +251,13 @@ def test_ids_of_categories(tmp_path: Path, category_id: Any, listed: Any) -> Non
 
 
 @pytest.mark.parametrize("category", [{"category_id": 99}, {"category_id": None}, {"category_id": [17]}])
-def test_an_unknown_category_is_noticed(tmp_path: Path, category: Json) -> None:
+def test_unknown_category_is_noticed(tmp_path: Path, category: Json) -> None:
     record, notices = only(one_image(tmp_path, category))
     assert (record.objects[0].category, notices) == (None, ["unknown_category"])
 
 
 @pytest.mark.parametrize("categories", [None, []])
-def test_a_set_without_categories_is_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, categories: Any
-) -> None:
+def test_missing_categories_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture, categories: Any) -> None:
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1)], None, categories=categories)
     with caplog.at_level(logging.WARNING):
         assert only(options)[1] == ["unknown_category"]
@@ -296,7 +294,7 @@ def test_names_of_files(tmp_path: Path, case: str) -> None:
     assert (record.image.name, record.source.uri, notices) == ("1.png", file, expected)
 
 
-def test_an_absolute_name_is_published_relative(tmp_path: Path) -> None:
+def test_absolute_name_is_published_relative(tmp_path: Path) -> None:
     name = str(tmp_path / "images/a/1.png")
     options = write_coco(
         tmp_path, [image_entry(1, file_name=name)], [instance(5, 1)], None, image_files={"a/1.png": make_image(1)}
@@ -305,13 +303,13 @@ def test_an_absolute_name_is_published_relative(tmp_path: Path) -> None:
     assert (record.source.uri, notices) == ("a/1.png", ["name_absolute"])
 
 
-def test_lvis_names_images_by_address(tmp_path: Path) -> None:
+def test_lvis_names_images_by_url(tmp_path: Path) -> None:
     entry = {"id": 1, "coco_url": "http://images.cocodataset.org/train2017/1.png", "height": 24, "width": 31}
     record, _ = only(write_coco(tmp_path, [entry], [instance(5, 1)], None, image_files={"1.png": make_image(1)}))
     assert (record.image.name, record.source.uri) == ("1.png", entry["coco_url"])
 
 
-def test_the_other_files_entry_fills_in(tmp_path: Path) -> None:
+def test_entry_of_the_other_file_fills_gaps(tmp_path: Path) -> None:
     options = write_coco(
         tmp_path,
         [image_entry(1, file_name="train/1.png", height=None)],
@@ -341,7 +339,7 @@ def test_files_that_name_different_images(tmp_path: Path, first: str, second: st
     assert (record.image.data, notices) == (make_image(1), expected)
 
 
-def test_a_category_of_two_names_is_unknown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_category_of_two_names_is_unknown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     categories = [{"id": 17, "name": "cat"}, {"id": 17, "name": "dog"}, {"id": 18, "name": "hat"}] * 2
     options = write_coco(tmp_path, [image_entry(1)], [instance(5, 1)], [caption(11, 1)], categories=categories)
     record, notices = only(options)
@@ -350,7 +348,7 @@ def test_a_category_of_two_names_is_unknown(tmp_path: Path, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("above", ["train/", "/home/else/train/", "C:\\train\\", "../train/"])
-def test_a_folder_without_any_image_is_refused_with_advice(tmp_path: Path, above: str) -> None:
+def test_folder_without_images_is_refused_with_advice(tmp_path: Path, above: str) -> None:
     images = [image_entry(number, file_name=f"{above}{number}.png") for number in (1, 2)]
     options = write_coco(
         tmp_path, images, [instance(5, 1)], None, image_files={"1.png": make_image(1), "2.png": make_image(2)}
@@ -359,14 +357,14 @@ def test_a_folder_without_any_image_is_refused_with_advice(tmp_path: Path, above
         opened(options)
 
 
-def test_a_link_of_the_user_is_followed(tmp_path: Path) -> None:
+def test_user_link_is_followed(tmp_path: Path) -> None:
     options = write_coco(tmp_path / "in", [image_entry(1)], [instance(5, 1)], None, image_files={})
     put(tmp_path, {"elsewhere.png": make_image(1)})
     (options["images"] / "1.png").symlink_to(tmp_path / "elsewhere.png")
     assert only(options)[0].image.data == make_image(1)
 
 
-def test_what_is_odd_adds_up_and_verifies(tmp_path: Path) -> None:
+def test_notices_add_up_and_verify(tmp_path: Path) -> None:
     images = [image_entry(1), image_entry(2, id=2.0, height=0), {"file_name": "3.png"}]
     instances = [
         instance(5, 1, segmentation=[*BOX, []]),

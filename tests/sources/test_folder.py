@@ -86,7 +86,7 @@ def test_metadata_of_every_kind(tmp_path: Path, kind: str, column: str) -> None:
     assert licenses == ["mit", "cc0-1.0", "cc0-1.0", "cc0-1.0"]
 
 
-def test_the_first_caption_column_counts_or_the_one_that_is_named(tmp_path: Path) -> None:
+def test_first_or_named_caption_column_is_used(tmp_path: Path) -> None:
     put(tmp_path, {"a.png": make_image()})
     row = {"file_name": "a.png", "text": "T", "caption": "C", "description": "D", "alt": "A"}
     put(tmp_path, {"metadata.jsonl": metadata_jsonl([row])})
@@ -96,7 +96,7 @@ def test_the_first_caption_column_counts_or_the_one_that_is_named(tmp_path: Path
         opened(tmp_path, caption_column="title")
 
 
-def test_nested_metadata_names_files_where_it_stands(tmp_path: Path) -> None:
+def test_nested_metadata_is_relative_to_its_folder(tmp_path: Path) -> None:
     put(
         tmp_path, {"a.png": make_image(1), "x/a.png": make_image(2), "x/y/a.png": make_image(3), "z.png": make_image(4)}
     )
@@ -112,7 +112,7 @@ def test_splits_come_from_the_first_folder(tmp_path: Path) -> None:
     assert splits == dict(zip(names, ["train", "validation", "validation", "test", None, None], strict=True))
 
 
-def test_mixed_endings_hidden_files_and_other_files(tmp_path: Path) -> None:
+def test_mixed_suffixes_hidden_and_other_files(tmp_path: Path) -> None:
     images = ["A.JPG", "b.jpeg", "c.Png", "deep/er/d.webp", "e.tiff", "f.gif", "g.bmp", "h.avif"]
     others = [".hidden.png", ".git/i.png", "notes.txt", "metadata.jsonl.bak", "j.mp4", "k"]
     put(tmp_path, {name: make_image() for name in images + others})
@@ -122,7 +122,7 @@ def test_mixed_endings_hidden_files_and_other_files(tmp_path: Path) -> None:
     assert len(source) == len(images)
 
 
-def test_the_order_is_that_of_the_metadata_and_then_of_the_names(tmp_path: Path) -> None:
+def test_order_follows_metadata_then_names(tmp_path: Path) -> None:
     put(tmp_path, {f"{name}.png": make_image() for name in "dbca"})
     put(tmp_path, {"metadata.jsonl": metadata_jsonl([{"file_name": "c.png"}, {"file_name": "b.png"}])})
     expected = ["c.png", "b.png", "a.png", "d.png"]
@@ -130,7 +130,7 @@ def test_the_order_is_that_of_the_metadata_and_then_of_the_names(tmp_path: Path)
     assert [[entry.record_id for entry in source.entries()] for _ in range(2)] == [expected, expected]
 
 
-def test_names_that_lead_out_of_the_folder(tmp_path: Path) -> None:
+def test_names_that_leave_the_folder(tmp_path: Path) -> None:
     inside = put(tmp_path / "in", {"a.png": make_image(), "sub/b.png": make_image()})
     put(tmp_path, {"outside.png": make_image()})
     (inside / "link.png").symlink_to(tmp_path / "outside.png")
@@ -152,13 +152,13 @@ def test_names_that_lead_out_of_the_folder(tmp_path: Path) -> None:
     }
 
 
-def test_a_pipe_does_not_stop_the_run(tmp_path: Path) -> None:
+def test_pipe_does_not_stop_the_run(tmp_path: Path) -> None:
     put(tmp_path, {"metadata.jsonl": metadata_jsonl([{"file_name": "pipe.png"}])})
     os.mkfifo(tmp_path / "pipe.png")
     assert outcome(tmp_path) == {"pipe.png": DropReason.UNREADABLE}
 
 
-def test_odd_names_come_through_a_build(tmp_path: Path) -> None:
+def test_odd_names_survive_a_build(tmp_path: Path) -> None:
     names = [
         "😀.png",
         "شمس.png",
@@ -180,14 +180,14 @@ def test_odd_names_come_through_a_build(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "קול 😀 \u202e back", "half \ud83d pair", "tab\tand\x00zero"])
-def test_any_description_comes_through_a_build(tmp_path: Path, text: str) -> None:
+def test_any_description_survives_a_build(tmp_path: Path, text: str) -> None:
     rows = json.dumps({"file_name": "a.png", "caption": text})
     folder = put(tmp_path / "in", {"a.png": make_image(), "metadata.jsonl": rows})
     _, found = built(folder_recipe(folder), tmp_path / "out")
     assert found["a.png"].description == text.replace("\ud83d", "\\ud83d")
 
 
-def test_bad_images_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_only_bad_images_are_dropped(tmp_path: Path) -> None:
     rows = [{"file_name": name, "text": name} for name in ("a.png", "none.png", "a.png", "../a.png", "z.png")]
     files = {
         "a.png": make_image(),
@@ -210,7 +210,7 @@ def test_bad_images_are_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
     assert manifest.tally.read["record"] == 8
 
 
-def test_a_description_may_be_required(tmp_path: Path) -> None:
+def test_description_may_be_required(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", {"a.png": make_image(), "b.png": make_image(2)})
     put(folder, {"metadata.jsonl": metadata_jsonl([{"file_name": "b.png", "caption": "a cat"}])})
     _, found = built(folder_recipe(folder, require_description=True), tmp_path / "out")
@@ -222,15 +222,15 @@ def test_a_description_may_be_required(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("metadata.jsonl", b'\n{"file_name": ', "line 2 is broken JSON: Expecting value (byte 15)"),
-        ("metadata.jsonl", b"[1]\n", "line 1 is a list; give one object a line"),
+        ("metadata.jsonl", b"[1]\n", "line 1 is a list; write one object per line"),
         ("metadata.jsonl", b'\n\n{"name": "a.png"}\n', "has a row without file_name"),
         ("metadata.jsonl", b'{"file_name": 5}\n', "line 1: '5' is not there; "),
         ("metadata.jsonl", b'{"file_name": " "}\n', "metadata.jsonl line 1 names no image"),
-        ("metadata.jsonl", b'{"file_names": ["a.png", "b.png"]}', "line 1 names 2 images; a row is read with one"),
+        ("metadata.jsonl", b'{"file_names": ["a.png", "b.png"]}', "line 1 names 2 images; a row must name one"),
         ("metadata.csv", b"file_name,text,text\na.png,x,y\n", "has two columns named text; rename one"),
         ("metadata.jsonl", b'{"file_name": "a"}\n{"file_name": "\xff"}', "line 2 is not UTF-8 text"),
-        ("metadata.jsonl", b'{"file_name": ' + b"9" * 5000 + b"}", "line 1 is beyond what JSON readers take"),
-        ("metadata.jsonl", b'{"file_name": ' + b"[" * 100_000, "line 1 is beyond what JSON readers take"),
+        ("metadata.jsonl", b'{"file_name": ' + b"9" * 5000 + b"}", "line 1 exceeds the limits of JSON readers"),
+        ("metadata.jsonl", b'{"file_name": ' + b"[" * 100_000, "line 1 exceeds the limits of JSON readers"),
         ("metadata.csv", b"name,text\na.png,x\n", "has a row without file_name"),
         ("metadata.csv", b"file_name\n\xff\n", "is not CSV in UTF-8"),
         ("metadata.csv", b"file_name\n" + b'"' + b"x" * (2**24 + 9) + b'"\n', "is not CSV in UTF-8"),
@@ -270,15 +270,15 @@ def test_metadata_that_cannot_be_opened_is_fatal(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_a_folder_without_images(tmp_path: Path) -> None:
+def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     put(tmp_path, {"notes.txt": b""})
     with pytest.raises(SourceError, match="holds no image"):
         opened(tmp_path)
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(SourceError, match="is not a folder"):
         opened(tmp_path / "notes.txt")
 
 
-def test_the_fingerprint_follows_names_and_words_and_not_the_place(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_names_and_texts_only(tmp_path: Path) -> None:
     one = put(tmp_path / "one", {"a.png": make_image()})
     two = put(tmp_path / "two", {"a.png": make_image()})
     assert opened(one).fingerprint() == opened(two).fingerprint()

@@ -1,4 +1,4 @@
-"""Folders as people have them: names, texts and tables of every spelling, and what is there but not read."""
+"""Folders as people have them: names, texts and tables in many variants, and files that are not read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def texts_of(source: FolderSource) -> dict[str, str | None]:
         ("sub/a", NoticeKind.NAME_ENDING),
     ],
 )
-def test_a_name_that_needs_a_change_keeps_its_caption(tmp_path: Path, name: str, kind: NoticeKind) -> None:
+def test_changed_name_keeps_its_caption(tmp_path: Path, name: str, kind: NoticeKind) -> None:
     row = {"file_name": name.replace("{FOLDER}", str(tmp_path / "in")), "text": "A cat."}
     folder = put(tmp_path / "in", {"sub/a.JPG": make_image(), "metadata.jsonl": jsonl(row)})
     manifest, found = built(folder_recipe(folder), tmp_path / "out")
@@ -55,13 +55,13 @@ def test_a_name_that_needs_a_change_keeps_its_caption(tmp_path: Path, name: str,
     assert str(tmp_path) not in (tmp_path / "out" / "ledger.jsonl").read_text()
 
 
-def test_names_of_a_nested_table_may_begin_at_the_folder(tmp_path: Path) -> None:
+def test_nested_table_may_name_files_from_the_root(tmp_path: Path) -> None:
     rows = jsonl({"file_name": "train/a.png", "text": "A cat."})
     source = opened(tmp_path, {"train/a.png": make_image(), "train/metadata.jsonl": rows})
     assert texts_of(source) == {"train/a.png": "A cat."}
 
 
-def test_an_image_that_a_missed_row_may_mean_is_dropped(tmp_path: Path) -> None:
+def test_image_that_a_missed_row_may_name_is_dropped(tmp_path: Path) -> None:
     rows = jsonl({"file_name": "a.png", "text": "A cat."}, {"file_name": "gone/b.jpg", "text": "A dog."})
     files = {"a.png": make_image(1), "b.png": make_image(2), "c.png": make_image(3), "metadata.jsonl": rows}
     _, found = built(folder_recipe(put(tmp_path / "in", files)), tmp_path / "out")
@@ -69,7 +69,7 @@ def test_an_image_that_a_missed_row_may_mean_is_dropped(tmp_path: Path) -> None:
     assert reasons(tmp_path / "out") == {"gone/b.jpg": "missing", "b.png": "named_otherwise"}
 
 
-def test_where_no_name_is_found_the_change_is_advised(tmp_path: Path) -> None:
+def test_advice_if_no_name_is_found(tmp_path: Path) -> None:
     rows = jsonl(*({"file_name": f"/home/me/{name}.png", "text": "x"} for name in "abc"))
     told = "'/home/me/a.png' must be a path below.*; 3 of the first 3 would be found without the prefix /home/me/"
     with pytest.raises(SourceError, match=told):
@@ -96,11 +96,11 @@ def test_where_no_name_is_found_the_change_is_advised(tmp_path: Path) -> None:
         ("a.png.json", b'{"caption": "caf\\u00e9"}', {}),
     ],
 )
-def test_texts_of_every_spelling(tmp_path: Path, name: str, data: bytes, options: dict[str, Any]) -> None:
+def test_texts_in_every_format(tmp_path: Path, name: str, data: bytes, options: dict[str, Any]) -> None:
     assert texts_of(opened(tmp_path, {"a.png": make_image(), name: data}, **options)) == {"a.png": "caf\u00e9"}
 
 
-def test_a_bad_row_costs_its_image_alone(tmp_path: Path) -> None:
+def test_bad_row_costs_only_its_image(tmp_path: Path) -> None:
     rows = jsonl(
         {"file_name": "a.png", "text": "A cat."},
         {"file_name": 7, "text": 7},
@@ -161,7 +161,7 @@ def test_cells_beyond_the_header_drop_the_row(tmp_path: Path) -> None:
         ({"metadata.jsonl": jsonl({"file_name": "a.png", "text": "x", "mask_rle": "0 1"})}, "holds masks in mask_rle"),
     ],
 )
-def test_texts_and_masks_in_plain_sight_are_refused(tmp_path: Path, files: Files, message: str) -> None:
+def test_unused_texts_and_masks_are_refused(tmp_path: Path, files: Files, message: str) -> None:
     with pytest.raises(SourceError, match=message) as caught:
         opened(tmp_path, {"a.png": make_image()} | files)
     assert "\n" not in str(caught.value)
@@ -196,7 +196,7 @@ def test_everything_else_is_counted(tmp_path: Path) -> None:
     }
 
 
-def test_what_was_passed_over_is_published(tmp_path: Path) -> None:
+def test_skipped_files_are_published(tmp_path: Path) -> None:
     folder = put(tmp_path / "in", {"a.png": make_image(), "film | 1.mp4": b"x"})
     manifest, _ = built(folder_recipe(folder), tmp_path / "out")
     (item,) = manifest.passed_over
@@ -226,14 +226,14 @@ def test_linked_images_and_folders_are_read(tmp_path: Path) -> None:
         ("<image>\nA <p>red</p> [SEG] < 5 (1,2)", "A red [SEG] < 5 (1,2)"),
     ],
 )
-def test_marks_of_grounding_leave_the_description(tmp_path: Path, text: str, plain: str) -> None:
+def test_grounding_markup_is_removed(tmp_path: Path, text: str, plain: str) -> None:
     source = opened(tmp_path, {"a.png": make_image(), "metadata.jsonl": jsonl({"file_name": "a.png", "text": text})})
     reading = source.read(next(source.entries()))
     assert reading.record.description == plain
     assert [notice.kind for notice in reading.notices] == [NoticeKind.MARKUP_REMOVED]
 
 
-def test_texts_in_another_encoding_are_not_passed_over(tmp_path: Path) -> None:
+def test_text_in_another_encoding_is_not_skipped(tmp_path: Path) -> None:
     folder = put(
         tmp_path / "in", {"a.png": make_image(), "a.txt": b"caf\xe9", "b.png": make_image(1), "b.txt": b"A cat."}
     )
@@ -244,7 +244,7 @@ def test_texts_in_another_encoding_are_not_passed_over(tmp_path: Path) -> None:
         texts_of(opened(tmp_path / "all", {"a.png": make_image(), "a.txt": b"caf\xe9"}))
 
 
-def test_a_changed_text_changes_the_fingerprint(tmp_path: Path) -> None:
+def test_changed_text_changes_the_fingerprint(tmp_path: Path) -> None:
     before = opened(tmp_path, {"a.png": make_image(), "a.txt": b"A cat."}).fingerprint()
     assert opened(tmp_path, {"a.txt": b"A dog."}).fingerprint() != before
 
@@ -257,14 +257,14 @@ def test_a_changed_text_changes_the_fingerprint(tmp_path: Path) -> None:
         ("cafe\u0301.png", "caf\u00e9.txt", NoticeKind.NAME_UNICODE),
     ],
 )
-def test_a_text_that_is_named_alike_is_read(tmp_path: Path, image: str, text: str, kind: NoticeKind) -> None:
+def test_similarly_named_text_is_read(tmp_path: Path, image: str, text: str, kind: NoticeKind) -> None:
     source = opened(tmp_path, {image: make_image(), text: "A cat."})
     (reading,) = (source.read(entry) for entry in source.entries())
     assert reading.record.description == "A cat."
     assert [notice.kind for notice in reading.notices] == [kind]
 
 
-def test_of_two_texts_the_image_takes_the_plainer_name(tmp_path: Path) -> None:
+def test_plainer_of_two_text_names_is_used(tmp_path: Path) -> None:
     source = opened(tmp_path, {"a.png": make_image(), "a.txt": "A cat.", "a.png.txt": "A dog.", "A.txt": "A bird."})
     assert texts_of(source) == {"a.png": "A cat."}
     assert passed_over(source) == {PassedOverKind.SIDECAR: (2, ("A.txt", "a.png.txt"))}
@@ -290,7 +290,7 @@ def test_images_that_differ_in_ending_have_own_texts(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_broken_line_costs_its_image_alone(tmp_path: Path, name: str, table: str, detail: str) -> None:
+def test_broken_line_costs_only_its_image(tmp_path: Path, name: str, table: str, detail: str) -> None:
     images = {f"{letter}.png": make_image(number) for number, letter in enumerate("abcd")}
     _, found = built(folder_recipe(put(tmp_path / "in", {**images, name: table})), tmp_path / "out")
     assert {key: record.description for key, record in found.items()} == {
@@ -301,12 +301,12 @@ def test_a_broken_line_costs_its_image_alone(tmp_path: Path, name: str, table: s
     details = {event["reason"]: event["detail"] for event in ledger(tmp_path / "out")}
     assert details == {
         "bad_row": f"{name} {detail}",
-        "named_otherwise": "the row that names 'b.png' may mean b.png",
+        "named_otherwise": "the row that names 'b.png' may refer to b.png",
     }
 
 
-def test_a_table_of_broken_lines_is_refused(tmp_path: Path) -> None:
-    table = ",\n".join(json.dumps({"file_name": f"{n}.png"}) for n in range(3))  # a list, but for its brackets
+def test_table_of_broken_lines_is_refused(tmp_path: Path) -> None:
+    table = ",\n".join(json.dumps({"file_name": f"{n}.png"}) for n in range(3))  # a list without its brackets
     with pytest.raises(
         SourceError, match=r"metadata\.jsonl: 2 of 3 lines cannot be read; line 1 is broken JSON: Extra"
     ):
@@ -321,12 +321,12 @@ def test_rows_between_stray_quotes_are_all_counted(tmp_path: Path) -> None:
     assert manifest.tally.dropped["record"] == {DropReason.BAD_ROW: 2, DropReason.NAMED_OTHERWISE: 2}
 
 
-def test_a_quote_without_end_swallows_no_rows(tmp_path: Path) -> None:
+def test_unclosed_quote_swallows_no_rows(tmp_path: Path) -> None:
     table = 'file_name,text\na.png,"A cat.\nb.png,A dog.\n'
     with pytest.raises(SourceError, match=r"unexpected end of data after 'a\.png"):
         opened(tmp_path, {"a.png": make_image(1), "b.png": make_image(2), "metadata.csv": table})
 
 
-def test_an_ignored_name_that_is_not_there_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unmatched_ignore_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     opened(tmp_path, {"a.png": make_image(), "notes.md": b"x"}, ignore=["notes.md", "nowhere"])
-    assert caplog.messages == [f"{tmp_path} has nothing that --ignore nowhere names"]
+    assert caplog.messages == [f"--ignore nowhere matches nothing in {tmp_path}"]

@@ -1,4 +1,4 @@
-"""The Hub source, with the real clients, against a Hub of our own: downloaded, streamed, and refused."""
+"""The Hub source, with the real clients, against the test Hub: downloaded, streamed, and refused."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def quiet() -> None:
 
 
 def put(hub: HubServer, name: str, folder: Path) -> str:
-    """Make a commit with all files of a folder; give its hash."""
+    """Commit all files of a folder; return the hash of the commit."""
     try:
         repository = hub.repository(name)
     except KeyError:
@@ -60,7 +60,7 @@ def put(hub: HubServer, name: str, folder: Path) -> str:
 
 
 def plain(hub: HubServer, tmp_path: Path, splits: Sequence[str] = ("train",), rows: int = 5) -> str:
-    """Put a dataset without a card on the Hub; give its commit."""
+    """Put a dataset without a card on the Hub; return its commit."""
     for number, split in enumerate(splits):
         table = datasets.Dataset.from_list(plain_rows(rows, number * rows), features=datasets.Features(IMAGE))
         (tmp_path / "plain" / "data").mkdir(parents=True, exist_ok=True)
@@ -75,9 +75,7 @@ def recipe(repo: str, **options: Any) -> Recipe:
 
 
 @BOTH
-def test_a_dataset_that_was_built_here_comes_back_whole(
-    hub: HubServer, built_scenes: Path, tmp_path: Path, streaming: bool
-) -> None:
+def test_built_dataset_is_restored(hub: HubServer, built_scenes: Path, tmp_path: Path, streaming: bool) -> None:
     put(hub, "user/scenes", built_scenes)
     built(recipe("user/scenes", streaming=streaming, part_size=3), tmp_path / "out", workers=3)
     assert rows_of(tmp_path / "out") == rows_of(built_scenes)
@@ -113,18 +111,18 @@ def test_one_split_and_one_revision(hub: HubServer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "address", ["hf://datasets/user/plain@{}", "HTTPS://huggingface.co/datasets/user/plain/tree/{}"]
 )
-def test_an_address_is_the_repository_and_its_revision(hub: HubServer, tmp_path: Path, address: str) -> None:
+def test_url_contains_repository_and_revision(hub: HubServer, tmp_path: Path, address: str) -> None:
     commit = plain(hub, tmp_path)
     options = HubOptions(repo=address.format(commit))
     assert options == HubOptions(repo="user/plain", revision=commit) == guess_source(address.format(commit))
     assert len(opened(address.format("main"), wanted=1)) == len(opened("user/plain", wanted=1))
-    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+    with pytest.raises(AddressError, match="names the revision v1, but an option v2"):
         HubOptions(repo=address.format("v1"), revision="v2")
-    with pytest.raises(AddressError, match="is the address of a model"):
+    with pytest.raises(AddressError, match="is a model"):
         HubOptions(repo="hf://user/plain")
 
 
-def test_the_command_pins_the_commit(hub: HubServer, tmp_path: Path) -> None:
+def test_command_pins_the_commit(hub: HubServer, tmp_path: Path) -> None:
     commit = plain(hub, tmp_path, ("train", "test"))
     run = CliRunner()
     command = ["build", "hub", "user/plain", "--split", "test", "--streaming", "--limit", "3"]
@@ -140,7 +138,7 @@ def test_the_command_pins_the_commit(hub: HubServer, tmp_path: Path) -> None:
     assert rows_of(tmp_path / "again") == rows_of(tmp_path / "out")
 
 
-def test_a_stream_of_unknown_length_needs_a_limit(hub: HubServer, tmp_path: Path) -> None:
+def test_stream_of_unknown_length_needs_a_limit(hub: HubServer, tmp_path: Path) -> None:
     plain(hub, tmp_path)
     with pytest.raises(SourceError, match=r"does not say how many rows split train has; give --limit"):
         opened("user/plain", streaming=True)
@@ -149,7 +147,7 @@ def test_a_stream_of_unknown_length_needs_a_limit(hub: HubServer, tmp_path: Path
 
 
 @pytest.mark.parametrize(("stated", "expected"), [(4, [None] * 4), (7, [None] * 5 + ["missing"] * 2)])
-def test_a_stream_as_long_as_its_card_says(
+def test_stream_length_comes_from_the_card(
     hub: HubServer, tmp_path: Path, stated: int, expected: list[str | None]
 ) -> None:
     (tmp_path / "plain").mkdir()
@@ -176,7 +174,7 @@ def test_streaming_fetches_what_it_reads(hub: HubServer, tmp_path: Path) -> None
 
 @BOTH
 @pytest.mark.parametrize("kind", ["files", "zip"])
-def test_images_beside_the_rows(hub: HubServer, tmp_path: Path, streaming: bool, kind: str) -> None:
+def test_images_next_to_the_rows(hub: HubServer, tmp_path: Path, streaming: bool, kind: str) -> None:
     folder = tmp_path / "files" / "train"
     folder.mkdir(parents=True)
     for number in range(3):
@@ -194,7 +192,7 @@ def test_images_beside_the_rows(hub: HubServer, tmp_path: Path, streaming: bool,
 
 
 @BOTH
-def test_a_row_that_names_a_file_of_this_machine(hub: HubServer, tmp_path: Path, streaming: bool) -> None:
+def test_row_that_names_a_local_file(hub: HubServer, tmp_path: Path, streaming: bool) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(make_image())
     names = [str(secret), f"file://{secret}", "../secret.png", f"zip://secret.png::{secret}"]
@@ -206,7 +204,7 @@ def test_a_row_that_names_a_file_of_this_machine(hub: HubServer, tmp_path: Path,
     assert list(found.values()) == ["path_escapes"] * len(names)
 
 
-def test_an_archive_that_is_damaged_costs_its_images_only(hub: HubServer, tmp_path: Path) -> None:
+def test_damaged_archive_costs_only_its_images(hub: HubServer, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     with zipfile.ZipFile(tmp_path / "plain" / "a.zip", "w") as archive:
         archive.writestr("0.png", make_image())
@@ -229,7 +227,7 @@ def test_an_archive_that_is_damaged_costs_its_images_only(hub: HubServer, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["{}/0.png", "zip://0.png::{}/a.zip", "tar://0.png::{}/a.tar"])
-def test_a_hub_that_refuses_a_image_beside_the_rows_stops_the_build(hub: HubServer, tmp_path: Path, name: str) -> None:
+def test_refused_image_stops_the_build(hub: HubServer, tmp_path: Path, name: str) -> None:
     (tmp_path / "plain").mkdir()
     with zipfile.ZipFile(tmp_path / "plain" / "a.zip", "w") as archive:
         archive.writestr("0.png", make_image())
@@ -242,7 +240,7 @@ def test_a_hub_that_refuses_a_image_beside_the_rows_stops_the_build(hub: HubServ
         files.opened({"bytes": None, "path": name.format(f"hf://datasets/user/plain@{commit}")})
 
 
-def test_which_files_are_the_repository_s_own(hub: HubServer, tmp_path: Path) -> None:
+def test_which_files_belong_to_the_repository(hub: HubServer, tmp_path: Path) -> None:
     source = opened("user/plain", revision=plain(hub, tmp_path))
     commit, limits = source._source.commit, source._reader.context.limits
     files = RepositoryFiles("user/plain", commit, limits)
@@ -253,7 +251,7 @@ def test_which_files_are_the_repository_s_own(hub: HubServer, tmp_path: Path) ->
         f"hf://datasets/user/plain@{commit}/../x",
         str(cached.parent / ".." / ".." / ".." / ".." / ".." / "x"),
     ):
-        with pytest.raises(ValueError, match="is no file of the dataset's repository"):
+        with pytest.raises(ValueError, match="is not a file of the dataset's repository"):
             files.opened({"bytes": None, "path": name})
 
 
@@ -267,7 +265,7 @@ def test_which_files_are_the_repository_s_own(hub: HubServer, tmp_path: Path) ->
         ("user/plain", {"text_column": "caption"}, "has no column 'caption' of text; it has image, text"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_one_line(
+def test_unreadable_dataset_is_reported_in_one_line(
     hub: HubServer, tmp_path: Path, repo: str, how: dict[str, str], message: str
 ) -> None:
     plain(hub, tmp_path)
@@ -277,17 +275,17 @@ def test_what_cannot_be_read_is_told_in_one_line(
     assert "hf_test" not in str(caught.value)
 
 
-def test_a_folder_in_the_repository_s_place_is_not_read(
+def test_folder_with_the_repository_name_is_refused(
     hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain(hub, tmp_path)
     (tmp_path / "here" / "user" / "plain").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(SourceError, match="a folder user/plain is here"):
+    with pytest.raises(SourceError, match="the working directory has a folder user/plain"):
         opened("user/plain")
 
 
-def test_a_stream_that_is_cut_stops_the_build_and_goes_on(hub: HubServer, tmp_path: Path) -> None:
+def test_interrupted_stream_stops_the_build_and_resumes(hub: HubServer, tmp_path: Path) -> None:
     plain(hub, tmp_path)
     options = {"streaming": True, "limit": 5, "part_size": 2, "revision": hub.repository("user/plain").head}
     build(recipe("user/plain", **options), RunOptions(out=tmp_path / "whole", workers=1))
@@ -301,7 +299,7 @@ def test_a_stream_that_is_cut_stops_the_build_and_goes_on(hub: HubServer, tmp_pa
 
 
 @BOTH
-def test_text_that_is_no_utf8_costs_its_row_only(hub: HubServer, tmp_path: Path, streaming: bool) -> None:
+def test_text_not_in_utf8_costs_only_its_row(hub: HubServer, tmp_path: Path, streaming: bool) -> None:
     schema = datasets.Features(IMAGE).arrow_schema
     path = write_rows(tmp_path / "plain" / "a.parquet", plain_rows(5), schema, compression="none", use_dictionary=False)
     path.write_bytes(path.read_bytes().replace(b"a cat number 3", b"a cat number \xff"))
@@ -311,7 +309,7 @@ def test_text_that_is_no_utf8_costs_its_row_only(hub: HubServer, tmp_path: Path,
 
 
 @pytest.mark.parametrize("value", [{"repo": "csv"}, {"repo": "../x/y"}, {"repo": "a/b/c"}, {"split": "train[:5]"}])
-def test_names_that_mean_something_else_to_datasets(value: dict[str, str]) -> None:
+def test_names_that_datasets_reads_differently(value: dict[str, str]) -> None:
     with pytest.raises(RecipeError, match="pattern"):
         recipe(**{"repo": "user/name", **value})
 
@@ -320,4 +318,4 @@ def test_models_do_not_replace_objects_by_accident(hub: HubServer, built_scenes:
     put(hub, "user/scenes", built_scenes)
     command = ["build", "hub", "user/scenes", "--preset", "toyworld", "--out", str(tmp_path / "out")]
     refused = CliRunner().invoke(app, command)
-    assert (refused.exit_code, "say --relabel" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "add --relabel" in refused.stderr) == (1, True)

@@ -1,4 +1,4 @@
-"""One stream shared by threads: every row in its place, whatever the order in which it is asked for."""
+"""One stream shared by threads: every row is right, whatever the order of requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = 700
 
 
 class Stream:
-    """Rows that are their numbers, and an account of what was read."""
+    """Rows that are their numbers, and a count of what was read."""
 
     def __init__(self) -> None:
         self.opened: list[int] = []
@@ -30,7 +30,7 @@ class Stream:
 
 
 @given(st.lists(st.integers(0, ROWS - 1), max_size=40))
-def test_every_order_gives_the_right_rows(numbers: list[int]) -> None:
+def test_every_order_yields_the_right_rows(numbers: list[int]) -> None:
     rows = InOrder(Stream().open_at)
     assert [rows.take(number) for number in numbers] == numbers
 
@@ -42,7 +42,7 @@ def test_threads_read_each_row_once() -> None:
     assert stream.read < ROWS, "a thread may overtake at the start, and no more"
 
 
-def test_a_gap_is_jumped_and_little_is_held() -> None:
+def test_gap_is_skipped_and_few_rows_are_held() -> None:
     stream = Stream()
     rows = InOrder(stream.open_at)
     assert [rows.take(number) for number in (0, 600, 601)] == [0, 600, 601]
@@ -53,7 +53,7 @@ def test_a_gap_is_jumped_and_little_is_held() -> None:
     assert len(rows._waiting) <= 256
 
 
-def test_the_end_and_a_failure_are_told_and_forgotten() -> None:
+def test_reading_resumes_after_an_error() -> None:
     rows = InOrder(Stream().open_at)
     for number in (ROWS, ROWS + 5):
         with pytest.raises(IndexError):

@@ -1,4 +1,4 @@
-"""The JSON index: the same elements as json.loads at any chunk size, and one line for anything broken."""
+"""The JSON index: the same elements as json.loads for any chunk size, and one line for anything broken."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_any_document_at_any_chunk_size(
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5, 2**20])
 @pytest.mark.parametrize("number", ["1.5", "1e+5", "-1E-5", "0.25e10", "-0", "123456789012345678901234567890"])
-def test_a_number_may_end_anywhere_in_a_chunk(
+def test_number_may_end_anywhere_in_a_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, chunk: int
 ) -> None:
     (tmp_path / "n.json").write_text(f'{{"v":{number},"a":[{number},{number}]}}')
@@ -92,7 +92,7 @@ def fault(tmp_path: Path, data: bytes) -> str:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 2**20])
-def test_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+def test_truncation_anywhere_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     data = json.dumps(SMALL, ensure_ascii=False).encode()
     monkeypatch.setattr(json_index, "_CHUNK_BYTES", chunk)
     for length in range(len(data)):
@@ -100,9 +100,7 @@ def test_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: in
 
 
 @pytest.mark.parametrize("chunk", [1, 2**20])
-def test_a_strange_byte_anywhere_is_read_as_json_reads_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
-) -> None:
+def test_any_changed_byte_is_read_as_by_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     data = json.dumps(SMALL, ensure_ascii=False).encode()
     monkeypatch.setattr(json_index, "_CHUNK_BYTES", chunk)
     for place in range(len(data)):
@@ -135,16 +133,16 @@ def test_a_strange_byte_anywhere_is_read_as_json_reads_it(
         (b'{"a": ["\xd0"]}', "is not UTF-8 text (byte 8)"),
         (b'{"a": [' + b"[" * 100_000, "nested too deep"),
         (b'{"a": [' + b"9" * 5_000 + b"]}", "too many digits"),
-        (b"\x1f\x8b\x08\x00 gzip", "cannot be unpacked"),
+        (b"\x1f\x8b\x08\x00 gzip", "cannot be decompressed"),
         ('{"a": []}'.encode("utf-16-le"), "expected a key in double quotes (byte 1)"),
         ('{"a": ["é"]}'.encode("cp1252"), "is not UTF-8 text (byte 8); give its encoding as --encoding"),
     ],
 )
-def test_the_message_says_what_and_where(tmp_path: Path, data: bytes, message: str) -> None:
+def test_message_names_fault_and_byte(tmp_path: Path, data: bytes, message: str) -> None:
     assert message in fault(tmp_path, data)
 
 
-def test_broken_text_far_into_the_file_is_named_by_its_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_fault_is_located_by_its_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_index, "_CHUNK_BYTES", 64)
     good = json.dumps({"images": [{"id": number} for number in range(500)]}).encode()
     place = good.index(b'{"id": 400}')
@@ -152,7 +150,7 @@ def test_broken_text_far_into_the_file_is_named_by_its_byte(tmp_path: Path, monk
     assert f"UTF-8 text (byte {place})" in fault(tmp_path, good[:place] + b"\xe2\x28\xa1" + good[place + 3 :])
 
 
-def test_a_break_near_the_start_is_found_without_reading_on() -> None:
+def test_early_fault_ends_the_reading() -> None:
     stream = io.BytesIO(b'{"id" 1}' + b" " * 2**23)
     with pytest.raises(SourceError, match="byte 6"):
         json_index._Scanner(stream.read, "large.json").value()
@@ -161,7 +159,7 @@ def test_a_break_near_the_start_is_found_without_reading_on() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1251"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_text_as_people_have_it(tmp_path: Path, encoding: str, packed: bool) -> None:
+def test_encodings_and_gzip(tmp_path: Path, encoding: str, packed: bool) -> None:
     data = '[{"t": "кот"}, "\\u043a"]'.encode(encoding)
     (tmp_path / "t.json").write_bytes(gzip.compress(data) if packed else data)
     file = JsonFile(tmp_path / "t.json", encoding if encoding == "cp1251" else None)
@@ -170,18 +168,18 @@ def test_text_as_people_have_it(tmp_path: Path, encoding: str, packed: bool) -> 
     assert seen == [("", {"t": "кот"}, {"t": "кот"}), ("", "к", "к")]
 
 
-def test_the_keys_of_the_top_level(tmp_path: Path) -> None:
+def test_keys_of_the_top_level(tmp_path: Path) -> None:
     (tmp_path / "k.json").write_text('{"a": [1], "b": {"c": []}, "d": null, "e": []}')
     assert JsonFile(tmp_path / "k.json").scan(lambda *_: None) == {"a": True, "b": False, "e": True}
 
 
-def test_half_a_surrogate_pair_becomes_text_that_a_file_can_hold(tmp_path: Path) -> None:
+def test_lone_surrogate_becomes_a_question_mark(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text(r'{"a": [{"t": "a \ud83d b"}, "\ud83d\ude00", "\\ud83d", "\udcff"]}')
     found = [element for _, element in elements(JsonFile(tmp_path / "s.json"))]
     assert found == [{"t": "a ? b"}, "😀", "\\ud83d", "?"]
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no\.json cannot be read: No such file"):
         JsonFile(tmp_path / "no.json")
     with pytest.raises(SourceError, match="cannot be read: Is a directory"):

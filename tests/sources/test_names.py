@@ -1,4 +1,4 @@
-"""Names of files: which changes find a file, what is never guessed, what is advised where nothing is found."""
+"""Names of files: which changes find a file, what is never guessed, and the advice if nothing is found."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_accents_in_either_form(tmp_path: Path, stored: str, asked: str) -> None
 @pytest.mark.parametrize("name", ["a.png", "c"])
 def test_two_possible_files_are_not_decided(tmp_path: Path, name: str) -> None:
     names = FolderNames(tmp_path, ["A.png", "a.PNG", "c.jpg", "c.png"])
-    with pytest.raises(UnusableError, match="may mean any of") as caught:
+    with pytest.raises(UnusableError, match="may refer to any of") as caught:
         names.find(name)
     assert caught.value.reason == DropReason.MISSING
 
@@ -89,7 +89,7 @@ def test_names_that_find_nothing(tmp_path: Path, name: str, reason: DropReason) 
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "A.PNG", "images", "\\", "/", "C:", ""]), max_size=6).map("/".join))
-def test_nothing_outside_is_ever_found(name: str) -> None:
+def test_nothing_outside_is_found(name: str) -> None:
     names = FolderNames(Path("/nowhere/images"), ["a/a.png", "a.png"])
     try:
         found = names.find(name)
@@ -111,7 +111,7 @@ def test_nothing_outside_is_ever_found(name: str) -> None:
             "2 of the first 2 would be found with the ending .png in place of .jpg",
         ),
         (["a.png"], ["up.png"], "1 of the first 1 would be found in {ABOVE}; give it as --images"),
-        (["a.png"], ["x.png"], "holds 1 files, as a.png; give another folder as --images"),
+        (["a.png"], ["x.png"], "holds 1 files, such as a.png; give another folder as --images"),
     ],
 )
 def test_advice_for_misses(tmp_path: Path, files: list[str], missed: list[str], expected: str) -> None:

@@ -1,4 +1,4 @@
-"""The Parquet source: plain rows of every kind, built folders that come back whole, and damage row by row."""
+"""The Parquet source: plain rows of every kind, built folders that are restored, and damage row by row."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def recipe(*files: Path, **options: Any) -> Recipe:
 
 
 @pytest.mark.slow
-def test_a_built_folder_comes_back_row_by_row(built_scenes: Path, tmp_path: Path) -> None:
+def test_built_folder_is_restored_row_by_row(built_scenes: Path, tmp_path: Path) -> None:
     _, found = built(recipe(built_scenes, part_size=5), tmp_path / "again")
     assert rows_of(tmp_path / "again") == rows_of(built_scenes)
     assert {len(record.key_objects) for record in found.values()} == {1}, "key_max of the first build stays"
     assert all(record.questions and record.phrases for record in found.values())
 
 
-def test_another_key_max_chooses_anew(built_scenes: Path, tmp_path: Path) -> None:
+def test_other_key_max_chooses_again(built_scenes: Path, tmp_path: Path) -> None:
     _, found = built(recipe(built_scenes, key_max=2, limit=4), tmp_path / "again")
     assert len(found) == 4
     assert max(len(record.key_objects) for record in found.values()) == 2
 
 
-def test_named_columns_read_built_rows_as_plain_ones(built_scenes: Path) -> None:
+def test_named_columns_read_built_rows_plainly(built_scenes: Path) -> None:
     source = opened(built_scenes, text_column="description", id_column="image_id")
     entries = list(source.entries())
     assert {entry.annotation_ids for entry in entries} == {()}
@@ -87,7 +87,7 @@ def test_images_and_texts_of_every_type(tmp_path: Path, kind: str) -> None:
     assert readings[1].record.source.uri == "a.parquet/1"
 
 
-def test_a_declared_image_counts_before_other_bytes(tmp_path: Path) -> None:
+def test_declared_image_precedes_other_bytes(tmp_path: Path) -> None:
     rows = [{"thumb": b"no", "audio": {"bytes": b"no", "path": ""}, "shot": {"bytes": make_image(), "path": "p.png"}}]
     features = {
         "shot": {"_type": "Image"},
@@ -113,13 +113,13 @@ def test_a_declared_image_counts_before_other_bytes(tmp_path: Path) -> None:
         ({"id_column": "image"}, r"no column 'image' of ids"),
     ],
 )
-def test_columns_that_are_not_there(tmp_path: Path, how: dict[str, str], message: str) -> None:
+def test_missing_columns_are_reported(tmp_path: Path, how: dict[str, str], message: str) -> None:
     write_rows(tmp_path / "a.parquet", plain_rows(1))
     with pytest.raises(SourceError, match=message):
         opened(tmp_path, **how)
 
 
-def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
+def test_unusable_source_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing PAR1")
     write_rows(tmp_path / "text" / "a.parquet", [{"text": "no image"}])
     (tmp_path / "empty").mkdir()
@@ -134,14 +134,14 @@ def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_files_of_another_schema_version_are_refused(tmp_path: Path) -> None:
+def test_other_schema_version_is_refused(tmp_path: Path) -> None:
     metadata = {b"datasetkit": json.dumps({"schema_version": "9.0"})}
     write_rows(tmp_path / "a.parquet", [], row_schema().with_metadata(metadata))
     with pytest.raises(BuiltFolderError, match=r"has schema version 9\.0"):
         opened(tmp_path)
 
 
-def test_ids_that_come_again_and_splits_of_names(tmp_path: Path) -> None:
+def test_repeated_ids_and_splits_from_names(tmp_path: Path) -> None:
     rows = [row | {"name": name} for row, name in zip(plain_rows(4), ["a", "b", "a", None], strict=True)]
     write_rows(tmp_path / "val-00000-of-00002.parquet", rows[:2])
     write_rows(tmp_path / "test" / "x.parquet", rows[2:])
@@ -155,7 +155,7 @@ def test_ids_that_come_again_and_splits_of_names(tmp_path: Path) -> None:
     assert [entry.split for entry in source.entries()] == ["test", "test", "val", "val"]
 
 
-def test_rows_without_a_image_or_a_text(tmp_path: Path) -> None:
+def test_rows_without_an_image_or_a_text(tmp_path: Path) -> None:
     rows = [
         {"image": None, "text": "x"},
         {"image": {"bytes": None, "path": "/etc/hostname"}, "text": "x"},
@@ -168,7 +168,7 @@ def test_rows_without_a_image_or_a_text(tmp_path: Path) -> None:
     assert list(found.values()) == ["missing", "name_only", "not_an_image", None, "too_many_bytes"]
 
 
-def test_a_broken_row_group_costs_its_rows_only(tmp_path: Path) -> None:
+def test_broken_row_group_costs_only_its_rows(tmp_path: Path) -> None:
     path = write_rows(
         tmp_path / "a.parquet", plain_rows(12), row_group_size=4, compression="none", use_dictionary=False
     )
@@ -186,13 +186,13 @@ def test_a_broken_row_group_costs_its_rows_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", [1, 16, 21, 39])
-def test_reading_begins_at_any_row(tmp_path: Path, first: int) -> None:
+def test_reading_starts_at_any_row(tmp_path: Path, first: int) -> None:
     source = opened(write_rows(tmp_path / "a.parquet", plain_rows(40), row_group_size=25))
     found = [source.read(entry).record.description for entry in list(source.entries())[first:]]
     assert found == [f"a cat number {number}" for number in range(first, 40)]
 
 
-def test_text_that_is_no_utf8_costs_its_row_only(tmp_path: Path) -> None:
+def test_text_not_in_utf8_costs_only_its_row(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.parquet", plain_rows(5), compression="none", use_dictionary=False)
     data = path.read_bytes()
     path.write_bytes(data.replace(b"a cat number 3", b"a cat number \xff"))
@@ -200,7 +200,7 @@ def test_text_that_is_no_utf8_costs_its_row_only(tmp_path: Path) -> None:
     assert outcomes(opened(path)) == expected
 
 
-def test_a_row_of_our_schema_that_is_no_record(built_scenes: Path, tmp_path: Path) -> None:
+def test_invalid_record_of_a_built_folder_is_dropped(built_scenes: Path, tmp_path: Path) -> None:
     rows = [{name: value for name, value in row.items() if name != "split"} for row in rows_of(built_scenes).values()]
     rows[0]["objects"][0]["mask"]["counts"] = None
     rows[1]["objects"][0]["mask"]["size"] = [64, 65]
@@ -219,7 +219,7 @@ def test_a_row_of_our_schema_that_is_no_record(built_scenes: Path, tmp_path: Pat
     assert found.keys() == {rows[number]["record_id"] for number in (0, 2, 3, 4, 7)}
 
 
-def test_the_fingerprint_is_that_of_names_sizes_and_footers(tmp_path: Path) -> None:
+def test_fingerprint_covers_names_sizes_and_footers(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a" / "x.parquet", plain_rows(2))
     first = opened(tmp_path / "a").fingerprint()
     assert opened(path).fingerprint() == first
@@ -229,11 +229,11 @@ def test_the_fingerprint_is_that_of_names_sizes_and_footers(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_the_objects_of_a_built_folder_do_not_give_way_by_accident(built_scenes: Path, tmp_path: Path) -> None:
+def test_models_do_not_replace_objects_by_accident(built_scenes: Path, tmp_path: Path) -> None:
     run = CliRunner()
     command = ["build", "parquet", str(built_scenes), "--preset", "toyworld", "--limit", "2", "--out"]
     refused = run.invoke(app, [*command, str(tmp_path / "out")])
-    assert (refused.exit_code, "say --relabel" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "add --relabel" in refused.stderr) == (1, True)
     done = run.invoke(app, [*command, str(tmp_path / "out"), "--relabel"])
     assert done.exit_code == 0
     assert set(reasons(tmp_path / "out", "annotation").values()) == {"relabelled"}
@@ -241,7 +241,7 @@ def test_the_objects_of_a_built_folder_do_not_give_way_by_accident(built_scenes:
 
 
 @pytest.mark.slow
-def test_models_look_at_plain_rows(built_scenes: Path, tmp_path: Path) -> None:
+def test_models_annotate_plain_rows(built_scenes: Path, tmp_path: Path) -> None:
     command = ["build", "parquet", str(built_scenes), "--text-column", "description", "--limit", "2"]
     done = CliRunner().invoke(app, [*command, "--preset", "toyworld", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0
@@ -249,7 +249,7 @@ def test_models_look_at_plain_rows(built_scenes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_recipe_builds_again_and_names_no_folder_of_the_machine(built_scenes: Path, tmp_path: Path) -> None:
+def test_recipe_rebuilds_and_has_no_absolute_path(built_scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "rows").symlink_to(built_scenes / "data")
     build(recipe(*sorted((tmp_path / "rows").iterdir())), RunOptions(out=tmp_path / "out", workers=1))
     text = (tmp_path / "out" / "recipe.yaml").read_text()
@@ -260,12 +260,12 @@ def test_the_recipe_builds_again_and_names_no_folder_of_the_machine(built_scenes
     assert rows_of(tmp_path / "again") == rows_of(built_scenes)
 
 
-def test_a_build_inside_its_own_source_is_refused(tmp_path: Path) -> None:
+def test_build_inside_its_source_is_refused(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.parquet", plain_rows(1))
-    with pytest.raises(OutputError, match="lies inside the source's folder"):
+    with pytest.raises(OutputError, match="is inside the source's folder"):
         build(recipe(tmp_path), RunOptions(out=tmp_path / "out", workers=1))
 
 
-def test_no_files_are_no_recipe() -> None:
+def test_recipe_without_files_is_refused() -> None:
     with pytest.raises(RecipeError, match="at least 1 item"):
         recipe()

@@ -1,4 +1,4 @@
-"""Sources in an object store: built from there, a dataset has the bytes that it has from the same files here."""
+"""Sources in an object store: a dataset built from them has the same bytes as one built from local files."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def recipe(name: str, base: str, options: Json) -> Recipe:
 
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.slow
-def test_a_build_from_a_bucket_has_the_bytes_of_one_from_here(bucket: Bucket, tmp_path: Path, name: str) -> None:
+def test_build_from_a_bucket_equals_a_local_build(bucket: Bucket, tmp_path: Path, name: str) -> None:
     options = SOURCES[name](tmp_path / "in")
     address = bucket.upload(tmp_path / "in", "deep/er")
     here, _ = built(recipe(name, str(tmp_path / "in"), options), tmp_path / "here")
@@ -117,7 +117,7 @@ def test_a_build_from_a_bucket_has_the_bytes_of_one_from_here(bucket: Bucket, tm
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_changed_file_changes_the_fingerprint(bucket: Bucket, tmp_path: Path, name: str) -> None:
+def test_changed_file_changes_the_fingerprint(bucket: Bucket, tmp_path: Path, name: str) -> None:
     options = SOURCES[name](tmp_path / "in")
     address = bucket.upload(tmp_path / "in", "data")
     first, _ = built(recipe(name, address, options), tmp_path / "first")
@@ -158,7 +158,7 @@ def test_no_name_leads_out_of_the_folder(bucket: Bucket, tmp_path: Path, name: s
     assert (caught.value.reason is DropReason.MISSING) == ("://" in name)
 
 
-def test_a_image_over_the_limit_is_not_fetched(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_over_the_limit_is_not_fetched(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "in", {"small.png": make_image(1, (4, 4)), "large.png": make_image(2, (90, 90))})
     address = bucket.upload(tmp_path / "in", "images")
     fetched: list[str] = []
@@ -175,14 +175,14 @@ def test_a_image_over_the_limit_is_not_fetched(bucket: Bucket, tmp_path: Path, m
     assert reasons(tmp_path / "out") == {"large.png": DropReason.TOO_MANY_BYTES}
 
 
-def test_files_here_and_there_are_not_mixed(bucket: Bucket, tmp_path: Path) -> None:
+def test_local_and_remote_files_are_not_mixed(bucket: Bucket, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.parquet", plain_rows(1))
     bucket.write("rows.parquet", path.read_bytes())
-    with pytest.raises(SourceError, match="some files are on this machine and some remote"):
+    with pytest.raises(SourceError, match="some files are local and some remote"):
         list_shards([path, as_place(bucket.address("rows.parquet"))], ".parquet")
 
 
-def test_images_there_with_annotations_here(bucket: Bucket, tmp_path: Path) -> None:
+def test_remote_images_with_local_annotations(bucket: Bucket, tmp_path: Path) -> None:
     options = coco_files(tmp_path / "in")
     address = bucket.upload(tmp_path / "in/images", "images")
     paths = {key: tmp_path / "in" / options[key] for key in ("instances", "captions")}

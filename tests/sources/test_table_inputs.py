@@ -1,4 +1,4 @@
-"""Rows and shards as people have them: nested texts, lists of images, splits, odd keys, and what is unused."""
+"""Rows and shards as people have them: nested texts, lists of images, splits, odd keys, and unused columns."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def notices(source: Source) -> list[list[NoticeKind]]:
         ({"a.b": "A cat."}, "a.b"),
     ],
 )
-def test_a_text_inside_a_column(tmp_path: Path, row: dict[str, Any], column: str) -> None:
+def test_text_inside_a_column(tmp_path: Path, row: dict[str, Any], column: str) -> None:
     with pytest.raises(SourceError, match=f"it has {column}; --text-column says which of them holds"):
         rows(tmp_path, {"image": IMAGE} | row)
     assert outcomes(rows(tmp_path, {"image": IMAGE} | row, text_column=column)) == {"rows.parquet/0": "A cat."}
@@ -96,7 +96,7 @@ def test_rows_name_their_split(tmp_path: Path) -> None:
     assert set(built.manifest.split_rows) == {"validation", "test", "train", "test_A_1"}
 
 
-def test_a_list_of_one_image_is_that_image(tmp_path: Path) -> None:
+def test_list_of_one_image_is_that_image(tmp_path: Path) -> None:
     given = [{"images": [IMAGE], "text": "one"}, {"images": [IMAGE, IMAGE], "text": "two"}, {"images": [], "text": "0"}]
     expected = {"rows.parquet/0": "one", "rows.parquet/1": "bad_row", "rows.parquet/2": "missing"}
     assert outcomes(rows(tmp_path, *given)) == expected
@@ -123,7 +123,7 @@ def test_missing_cells_of_pandas_are_missing(tmp_path: Path) -> None:
     assert built.manifest.tally.notices == {NoticeKind.NO_DESCRIPTION: 1, NoticeKind.TEXT_FROM_NUMBER: 1}
 
 
-def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_columns_with_one_name_are_refused(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -134,14 +134,14 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
         ParquetSource(source)
 
 
-def test_members_that_are_apart_belong_together(tmp_path: Path) -> None:
+def test_separated_members_belong_together(tmp_path: Path) -> None:
     members = [("0.png", make_image()), ("1.png", make_image(1)), ("0.txt", b"A cat."), ("1.txt", b"A dog.")]
     source = shard(tmp_path, members)
     assert outcomes(source) == {"a.tar/0": "A cat.", "a.tar/1": "A dog."}
     assert notices(source) == [[NoticeKind.MEMBERS_APART]] * 2
 
 
-def test_dots_in_keys_where_the_first_ends_no_image(tmp_path: Path) -> None:
+def test_dots_in_keys(tmp_path: Path) -> None:
     members = [
         (f"IMG_2023.05.0{n}.{end}", data) for n in (1, 2) for end, data in (("png", make_image(n)), ("txt", b"x"))
     ]

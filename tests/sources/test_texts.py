@@ -1,4 +1,4 @@
-"""Files of text: packed, with byte-order marks, in other encodings, and such as are none of these."""
+"""Text files: compressed, with byte-order marks, in other encodings, and broken ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_text_becomes_utf8(tmp_path: Path, data: bytes, encoding: str | No
     assert read(tmp_path / "text", data, encoding) == TEXT.encode()
 
 
-def test_one_byte_encodings_are_named(tmp_path: Path) -> None:
+def test_one_byte_encoding_must_be_named(tmp_path: Path) -> None:
     assert read(tmp_path / "text", "café".encode("cp1252"), "cp1252") == "café".encode()
     assert decoded("café".encode("cp1252"), "a.txt", "cp1252") == "café"
     with pytest.raises(UnusableError, match=r"a\.txt is not UTF-8 text \(byte 3\); give its encoding as --encoding"):
@@ -49,8 +49,8 @@ def test_one_byte_encodings_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "encoding", "message"),
     [
-        (gzip.compress(TEXT.encode(), mtime=0)[:-9], None, "cannot be unpacked"),
-        (gzip.compress(bytes(2**26 + 1), mtime=0), None, "unpacks to more than 67,108,864 bytes"),
+        (gzip.compress(TEXT.encode(), mtime=0)[:-9], None, "cannot be decompressed"),
+        (gzip.compress(bytes(2**26 + 1), mtime=0), None, "decompresses to more than 67,108,864 bytes"),
         (b"\xff", "ascii", "is not ascii text"),
         (codecs.BOM_UTF16_LE + b"a", None, "is not utf-16 text"),
     ],
@@ -65,5 +65,5 @@ def test_texts_that_are_refused(tmp_path: Path, data: bytes, encoding: str | Non
     st.text().filter(lambda text: not text.startswith(("\ufeff", "\0"))),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
-def test_decoding_takes_every_mark(text: str, encoding: str) -> None:
+def test_decoding_removes_every_mark(text: str, encoding: str) -> None:
     assert decoded(text.encode(encoding), "a.txt") == text

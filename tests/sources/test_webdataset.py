@@ -1,4 +1,4 @@
-"""The WebDataset source: samples by key, tars that someone made to do harm, and tars that break off anywhere."""
+"""The WebDataset source: samples by key, malicious tars, and tars that are truncated anywhere."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_tar(path: Path, members: Members, tar_format: int = tarfile.PAX_FORMAT
 
 
 def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
-    """One header block by hand, its checksum right, its size whatever is wanted."""
+    """Make one header block with a valid checksum and any size."""
     block = bytearray(512)
     block[: len(name)] = name.encode()
     block[124:136] = f"{size:011o}\0".encode() if 0 <= size < 8**11 else b"\xff" * 4 + struct.pack(">q", size)
@@ -70,7 +70,7 @@ def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shards of a built folder, beside it."""
+    """Return shards of a built folder, and the folder."""
     folder = tmp_path_factory.mktemp("exported")
     (folder / "tars").mkdir()
     write_webdataset(BuiltDataset(scenes(folder / "scenes")), folder / "tars")
@@ -115,7 +115,7 @@ def test_samples_by_key(tmp_path: Path, tar_format: int) -> None:
     assert [reading.record.source.uri for reading in readings] == ["a.tar/0/000.jpg", "a.tar/001.PNG"]
 
 
-def test_the_text_of_a_named_key(tmp_path: Path) -> None:
+def test_text_of_a_named_key(tmp_path: Path) -> None:
     text = json.dumps({"alt": "named", "text": "not this"}).encode()
     write_tar(tmp_path / "a.tar", [("0.png", make_image()), ("0.json", text), ("0.txt", b"nor this")])
     assert outcomes(opened(tmp_path, text_column="alt")) == {"a.tar/0": "named"}
@@ -131,8 +131,8 @@ def test_json_of_every_kind(tmp_path: Path, text: bytes, reason: str | None) -> 
     assert outcomes(opened(tmp_path)) == {"a.tar/0": reason}
 
 
-def test_a_tar_made_to_do_harm(tmp_path: Path) -> None:
-    """Nothing is unpacked; what is no file of the tar itself is no image, and costs its own sample only."""
+def test_malicious_tar(tmp_path: Path) -> None:
+    """Nothing is extracted; a member that is not a file of the tar is not an image, and costs only its sample."""
     secret = tmp_path / "secret.png"
     secret.write_bytes(make_image(7))
     members: Members = [
@@ -183,7 +183,7 @@ def test_a_tar_made_to_do_harm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [b"0", b"L", b"x", b"g", b"S", b"Z"])
 @pytest.mark.parametrize("size", [-512, -1, 2**20 + 1, 8**11 - 1, 2**62])
-def test_sizes_that_are_lies_cost_nothing(tmp_path: Path, kind: bytes, size: int) -> None:
+def test_false_sizes_cost_nothing(tmp_path: Path, kind: bytes, size: int) -> None:
     good = header("good.png", len(make_image())) + make_image().ljust(-(-len(make_image()) // 512) * 512, b"\0")
     (tmp_path / "a.tar").write_bytes(good + header("lie.png", size, kind) + good)
     found = list(scan_tar(tmp_path / "a.tar"))
@@ -193,12 +193,12 @@ def test_sizes_that_are_lies_cost_nothing(tmp_path: Path, kind: bytes, size: int
 
 
 @pytest.mark.parametrize("kind", [b"L", b"x"])
-def test_an_extended_header_that_is_there_but_too_long(tmp_path: Path, kind: bytes) -> None:
+def test_too_long_extended_header_is_refused(tmp_path: Path, kind: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(header("long", 2**21, kind) + b"a" * 2**21 + header("x.png", 0) + bytes(1024))
     assert [type(item) for item in scan_tar(tmp_path / "a.tar")] == [Break]
 
 
-def test_headers_between_a_file_and_its_name_do_not_shift_what_follows(tmp_path: Path) -> None:
+def test_headers_after_a_name_do_not_shift_the_rest(tmp_path: Path) -> None:
     def block(data: bytes) -> bytes:
         return data.ljust(-(-len(data) // 512) * 512, b"\0")
 
@@ -212,13 +212,13 @@ def test_headers_between_a_file_and_its_name_do_not_shift_what_follows(tmp_path:
     assert outcomes(opened(tmp_path))["a.tar/good"] is None
 
 
-def test_a_long_name_that_leads_out(tmp_path: Path) -> None:
+def test_long_name_that_leaves_the_shard(tmp_path: Path) -> None:
     for tar_format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         write_tar(tmp_path / "a.tar", [("../" * 60 + "x.png", make_image()), ("y.png", make_image())], tar_format)
         assert list(outcomes(opened(tmp_path)).values()) == ["path_escapes", None]
 
 
-def test_a_tar_cut_anywhere_gives_what_stands_before_the_cut(tmp_path: Path) -> None:
+def test_truncated_tar_yields_members_before_the_cut(tmp_path: Path) -> None:
     members: Members = [(f"{n}.png", make_image(n)) for n in range(3)]
     whole = write_tar(tmp_path / "whole.tar", members, tarfile.USTAR_FORMAT).read_bytes()
     places = [item for item in scan_tar(tmp_path / "whole.tar") if isinstance(item, Member)]
@@ -234,18 +234,18 @@ def test_a_tar_cut_anywhere_gives_what_stands_before_the_cut(tmp_path: Path) -> 
         assert ("truncated" in found.values()) == is_cut
 
 
-def test_a_lone_block_of_zeros_is_no_end(tmp_path: Path) -> None:
+def test_single_zero_block_is_not_the_end(tmp_path: Path) -> None:
     first, second = header("a.jpg", 0), header("b.jpg", 0)
     (tmp_path / "a.tar").write_bytes(first + bytes(512) + second + bytes(1024))
     found = list(scan_tar(tmp_path / "a.tar"))
     assert [type(item) for item in found] == [Member, Break]
-    assert "a lone block of zeros" in str(found[-1])
+    assert "a single block of zeros" in str(found[-1])
     for end in (512, 1024, 10240):
         (tmp_path / "b.tar").write_bytes(first + bytes(end))
         assert [type(item) for item in scan_tar(tmp_path / "b.tar")] == [Member]
 
 
-def test_a_shard_that_is_no_tar_costs_itself_only(tmp_path: Path) -> None:
+def test_shard_that_is_not_a_tar_costs_only_itself(tmp_path: Path) -> None:
     good = write_tar(tmp_path / "b.tar", [("0.png", make_image())])
     (tmp_path / "a.tar").write_bytes(b"no tar" * 500)
     (tmp_path / "c.tar").write_bytes(gzip.compress(good.read_bytes()))
@@ -275,7 +275,7 @@ def test_names_with_braces(tmp_path: Path) -> None:
             expanded(Path(bad))
 
 
-def test_an_exported_dataset_comes_back_whole(exported: Path, tmp_path: Path) -> None:
+def test_exported_dataset_is_restored(exported: Path, tmp_path: Path) -> None:
     manifest, _ = built(recipe(exported, part_size=3), tmp_path / "again")
     assert rows_of(tmp_path / "again") == rows_of(exported.parent / "scenes")
     assert manifest.tally.read["annotation"] > 8
@@ -284,7 +284,7 @@ def test_an_exported_dataset_comes_back_whole(exported: Path, tmp_path: Path) ->
     refused = CliRunner().invoke(
         app, ["build", "webdataset", str(exported), "--preset", "toyworld", "--out", str(tmp_path / "x")]
     )
-    assert (refused.exit_code, "say --relabel" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "add --relabel" in refused.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_an_exported_dataset_comes_back_whole(exported: Path, tmp_path: Path) ->
         {"license": None},
     ],
 )
-def test_an_exported_record_that_was_tampered_with(exported: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+def test_tampered_exported_record_is_dropped(exported: Path, tmp_path: Path, change: dict[str, Any]) -> None:
     (shard, *_) = sorted(exported.glob("*.tar"))
     with tarfile.open(shard) as tar:
         members: Members = [(info.name, tar.extractfile(info).read()) for info in tar]  # type: ignore[union-attr]
@@ -316,7 +316,7 @@ def test_an_exported_record_that_was_tampered_with(exported: Path, tmp_path: Pat
     assert list(reasons(tmp_path / "out").values()) == ["bad_row"]
 
 
-def test_the_recipe_builds_again(tmp_path: Path) -> None:
+def test_recipe_rebuilds(tmp_path: Path) -> None:
     write_tar(tmp_path / "in" / "train-000.tar", [("0.png", make_image())])
     write_tar(tmp_path / "in" / "train-001.tar", [("0.png", make_image(1))])
     build(recipe(tmp_path / "in" / "train-{000..001}.tar"), RunOptions(out=tmp_path / "out", workers=1))
@@ -328,7 +328,7 @@ def test_the_recipe_builds_again(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "again") == rows_of(tmp_path / "out")
 
 
-def test_the_fingerprint_is_that_of_names_places_and_sizes(tmp_path: Path) -> None:
+def test_fingerprint_covers_names_offsets_and_sizes(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", [("0.png", make_image()), ("0.txt", b"a cat")])
     first = opened(path).fingerprint()
     assert opened(tmp_path).fingerprint() == first
@@ -340,7 +340,7 @@ NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @given(names=st.lists(st.builds("{}{}".format, NAMES, st.sampled_from(["", ".png", ".txt", ".a.png"])), max_size=6))
-def test_any_names_are_told_apart(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+def test_any_names_are_distinguished(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("names") / "a.tar"
     data = make_image()
     write_tar(path, [(name, data) for name in names] + [("last.png", data)])
@@ -363,12 +363,12 @@ def test_any_bytes_are_read_to_their_end(tmp_path_factory: pytest.TempPathFactor
     assert len(found) <= good + len(junk) // 512 + 1
 
 
-def test_a_limit_counts_before_a_image_is_read(tmp_path: Path) -> None:
+def test_limit_applies_before_an_image_is_read(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", [("0.png", make_image()), ("1.png", bytes(2**16))])
     found = outcomes(opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=2**15))))
     assert found == {"a.tar/0": None, "a.tar/1": "too_many_bytes"}
     source = opened(tmp_path, context=SourceContext(limits=ImageLimits(max_bytes=2**15)))
     with pytest.raises(
         UnusableError, match="65,536 bytes; at most 32,768 are allowed"
-    ):  # the image loader's ends there
+    ):  # the upper limit of the image loader
         source.read(list(source.entries())[1])

@@ -20,8 +20,8 @@ class Reader:
         """Parse a noun phrase.
 
         Returns:
-            Ids of all objects of the scene that fit its words, the number of things that it claims (None where it
-            claims several without saying how many), and whether it is plural.
+            Ids of all objects of the scene that fit its words, the number of things that it names (None if it names
+            several without a number), and whether it is plural.
 
         """
         words = phrase.lower().split()
@@ -58,7 +58,7 @@ class Reader:
 
     @staticmethod
     def relation_named(words: str, domain: Domain) -> str | None:
-        """The relation whose wording the words are, if they are one."""
+        """Return the relation that the words express, or None."""
         bare = re.sub(r"^(is|are)\b|\balso\b", "", words.strip()).strip()
         bare = re.sub(r"^(is|are)\b", "", bare).strip()
         for relation, wordings in domain.vocabulary.relations.items():
@@ -68,7 +68,7 @@ class Reader:
 
     @staticmethod
     def holds(relation: str, first: int, second: int, scene: Scene) -> bool:
-        """Whether a relation holds, from the centres and the order of the objects."""
+        """Return whether a relation holds, from the centres and the order of the objects."""
         one, two = scene.objects[first], scene.objects[second]
         side = min(scene.config.canvas_hw)
         dx, dy = (two.x - one.x) / side, (two.y - one.y) / side

@@ -1,4 +1,4 @@
-"""Descriptions are true: every phrase, number and relation is checked against the scene by a reader of its own."""
+"""Descriptions are true: an independent reader checks every phrase, number and relation against the scene."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 @settings(max_examples=300, deadline=None)
 @given(SEEDS, DOMAINS)
-def test_phrases_name_exactly_the_objects_that_fit_their_words(reader: Any, seed: int, domain: Domain) -> None:
+def test_phrases_name_exactly_the_fitting_objects(reader: Any, seed: int, domain: Domain) -> None:
     scene, description = scene_and_text(seed, domain)
     assert description.phrases
     for phrase in description.phrases:
@@ -53,9 +53,7 @@ def test_phrases_name_exactly_the_objects_that_fit_their_words(reader: Any, seed
 
 @settings(max_examples=300, deadline=None)
 @given(SEEDS, DOMAINS)
-def test_relations_hold_and_pronouns_take_up_the_subject_of_the_sentence_before(
-    reader: Any, seed: int, domain: Domain
-) -> None:
+def test_relations_hold_and_pronouns_name_the_subject(reader: Any, seed: int, domain: Domain) -> None:
     scene, description = scene_and_text(seed, domain)
     subject: tuple[int, ...] = ()
     for start, end in sentences(description.text):
@@ -95,7 +93,7 @@ def test_texts_are_clean_and_verbs_agree(seed: int, domain: Domain) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(SEEDS, DOMAINS)
-def test_later_mentions_are_definite_and_first_mentions_are_not(seed: int, domain: Domain) -> None:
+def test_only_later_mentions_are_definite(seed: int, domain: Domain) -> None:
     _, description = scene_and_text(seed, domain)
     seen: set[tuple[int, ...]] = set()
     for phrase in description.phrases:
@@ -105,7 +103,7 @@ def test_later_mentions_are_definite_and_first_mentions_are_not(seed: int, domai
         seen.add(phrase.object_ids)
 
 
-def test_all_kinds_of_text_come_up() -> None:
+def test_all_kinds_of_text_occur() -> None:
     texts = [scene_and_text(seed, BASE) for seed in range(600)]
     kinds = Counter()
     for scene, description in texts:
@@ -162,7 +160,7 @@ def test_absent_phrases_fit_nothing(reader: Any, seed: int, domain: Domain, coun
 
 
 @pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION])
-def test_absent_phrases_name_no_held_out_combination_where_none_is_shown(split: Split) -> None:
+def test_absent_phrases_respect_held_out_combinations(split: Split) -> None:
     config = SceneConfig(combinations=combinations_for(split))
     held_out = {(BASE.vocabulary.colours[colour], BASE.vocabulary.shapes[shape].singular) for colour, shape in HELD_OUT}
     for index in range(20):
@@ -172,7 +170,7 @@ def test_absent_phrases_name_no_held_out_combination_where_none_is_shown(split: 
             assert (colour, noun) not in held_out
 
 
-def test_equal_streams_give_equal_texts_and_others_do_not() -> None:
+def test_equal_streams_yield_equal_texts() -> None:
     scene = sample_scene(11, SceneConfig())
     assert describe(scene, BASE, stream(11, "x")) == describe(scene, BASE, stream(11, "x"))
     assert len({describe(scene, BASE, stream(11, str(variant))).text for variant in range(20)}) > 10

@@ -1,4 +1,4 @@
-"""Domains: the shifted one renames everything, in words that the base domain's training text has."""
+"""Domains: the shifted one renames everything, in words that the base domain's training text contains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from datasetkit.toyworld.shapes import Shape
 
 
 def all_texts(domain: Domain, split: Split, scenes: int) -> Iterator[str]:
-    """Everything that can be written or answered of a split's first scenes."""
+    """Yield everything that can be written or answered about a split's first scenes."""
     config = domain.scenes(SceneConfig(combinations=combinations_for(split)))
     for index in range(scenes):
         scene = sample_scene(seed_for(split, index), config)
@@ -36,13 +36,13 @@ def words(texts: Iterator[str]) -> Counter[str]:
 
 
 @pytest.mark.slow
-def test_every_word_of_the_shifted_domain_is_common_in_base_training_text() -> None:
+def test_shifted_words_are_common_in_base_training_text() -> None:
     shifted = words(all_texts(SHIFTED, Split.TEST, 400))
     base = words(all_texts(BASE, Split.TRAIN, 400))
     assert {word: base[word] for word in shifted if base[word] < 5} == {}
 
 
-def test_the_shifted_domain_renames_every_colour_and_shape() -> None:
+def test_shifted_domain_renames_every_colour_and_shape() -> None:
     base, shifted = BASE.vocabulary, SHIFTED.vocabulary
     assert all(base.colours[colour] != shifted.colours[colour] for colour in Colour)
     assert all(base.shapes[shape] != shifted.shapes[shape] for shape in Shape)
@@ -57,8 +57,8 @@ def test_the_styles_share_no_template() -> None:
         assert set(getattr(BASE.questions, style)).isdisjoint(getattr(SHIFTED.questions, style))
 
 
-def test_the_vocabulary_fits_the_detectors_tokenizer() -> None:
-    # Ids 1 to 99 are words there, as GroundingDINO's code fixes some ids from 101 on.
+def test_vocabulary_fits_the_detector_tokenizer() -> None:
+    # Ids 1 to 99 are words there, as some ids from 101 on are fixed in GroundingDINO's code.
     assert len(words(all_texts(BASE, Split.TRAIN, 400))) < 90
 
 

@@ -1,4 +1,4 @@
-"""Questions: every answer is worked out again from the question's words and the scene."""
+"""Questions: every answer is derived again from the question's words and the scene."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def asked(seed: int, domain: Domain) -> tuple[Scene, tuple[Question, ...]]:
 
 
 def named(reader: Any, question: Question, scene: Scene, domain: Domain) -> tuple[int, ...]:
-    """The objects that the question's noun phrase fits."""
+    """Return the objects that the question's noun phrase fits."""
     match = re.fullmatch(TEMPLATES[QuestionType(question.type)], question.question.lower().rstrip("?"))
     assert match, question.question
     (phrase,) = [group for group in match.groups() if group]
@@ -96,7 +96,7 @@ def test_answers_are_balanced(domain: Domain) -> None:
     assert all(counter.total() > 400 for counter in answers.values())
 
 
-def test_a_type_may_come_often_but_no_question_twice() -> None:
+def test_type_may_repeat_but_no_question_does() -> None:
     scene = sample_scene(5, SceneConfig())
     questions = ask(scene, BASE, stream(5, "many"), [QuestionType.EXISTENCE] * 40)
     assert len(questions) > 20

@@ -1,4 +1,4 @@
-"""Scenes and their masks: what is sampled keeps its promises, and masks are the pixels that can be seen."""
+"""Scenes and their masks: samples agree with their config, and masks are the visible pixels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from datasetkit.toyworld.shapes import Shape, extent
 
 pytestmark = pytest.mark.slow
 
-# Smoothed edges reach a pixel in all eight directions: at the inner corners of a cross they do so diagonally.
+# Smoothed edges reach a pixel in all eight directions: diagonally at the inner corners of a cross.
 _NEIGHBOURS = np.ones((3, 3))
 SEEDS = st.integers(0, 2**42)
 CANVASES = st.sampled_from([(128, 128), (96, 160), (200, 128), (384, 384), (64, 64)])
@@ -71,7 +71,7 @@ def test_sampled_scenes_keep_their_config(seed: int, canvas_hw: tuple[int, int])
 
 @settings(max_examples=40, deadline=None)
 @given(SEEDS, CANVASES)
-def test_masks_are_disjoint_and_belong_to_the_front_most_object(seed: int, canvas_hw: tuple[int, int]) -> None:
+def test_masks_are_disjoint_by_the_front_most_object(seed: int, canvas_hw: tuple[int, int]) -> None:
     scene = sample_scene(seed, SceneConfig(canvas_hw=canvas_hw, occlusion_share=1.0))
     masks = visible_masks(scene)
     assert masks.shape == (len(scene.objects), *canvas_hw)
@@ -106,7 +106,7 @@ def _near_edge(masks: np.ndarray) -> np.ndarray:
 
 
 def _direction(pixels: np.ndarray) -> np.ndarray:
-    """Colour without brightness."""
+    """Return the colour without brightness."""
     return pixels / pixels.sum(1, keepdims=True)
 
 
@@ -120,13 +120,13 @@ def _direction(pixels: np.ndarray) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("rotation", [0.0, 0.3, -1.0])
-def test_areas_are_those_of_the_figures(shape: Shape, area: float, rotation: float) -> None:
+def test_areas_are_those_of_the_shapes(shape: Shape, area: float, rotation: float) -> None:
     item = SceneObject(shape, Colour.RED, Size.LARGE, 150.2, 149.7, 80.0, rotation)
     assert covered(item, (300, 300)).sum() == pytest.approx(area * 80**2, rel=0.005)
 
 
 @pytest.mark.parametrize("shape", list(Shape))
-def test_extent_is_the_smallest_circle_round_the_shape(shape: Shape) -> None:
+def test_extent_is_the_smallest_circle_around(shape: Shape) -> None:
     item = SceneObject(shape, Colour.RED, Size.LARGE, 150, 150, 80.0, 0.4)
     rows, columns = np.nonzero(covered(item, (300, 300)))
     reach = np.hypot(rows + 0.5 - 150, columns + 0.5 - 150).max() / 80
@@ -134,7 +134,7 @@ def test_extent_is_the_smallest_circle_round_the_shape(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize(("shape", "points"), [(Shape.TRIANGLE, 3), (Shape.STAR, 5)])
-def test_pointed_shapes_point_up_and_have_their_symmetry(shape: Shape, points: int) -> None:
+def test_pointed_shapes_point_up_and_are_symmetric(shape: Shape, points: int) -> None:
     masks = [
         covered(SceneObject(shape, Colour.RED, Size.LARGE, 150, 150, 100.0, turn), (300, 300))
         for turn in (0.0, 2 * math.pi / points)
@@ -144,7 +144,7 @@ def test_pointed_shapes_point_up_and_have_their_symmetry(shape: Shape, points: i
     np.testing.assert_array_equal(masks[0], masks[0][:, ::-1])
 
 
-def test_splits_have_seeds_of_their_own() -> None:
+def test_splits_have_separate_seeds() -> None:
     seeds = [seed_for(split, index) for split in Split for index in (0, 1, 2**40 - 1)]
     assert seeds == sorted(set(seeds))
     for index in (-1, 2**40):
@@ -166,7 +166,7 @@ def test_held_out_combinations_are_in_test_scenes_only() -> None:
     assert found[Split.TEST] == set(ALL_COMBINATIONS)
 
 
-def test_half_of_the_scenes_have_an_occlusion_and_all_numbers_of_objects_come_up() -> None:
+def test_occlusions_and_object_counts_occur() -> None:
     scenes = [sample_scene(seed, SceneConfig()) for seed in range(400)]
     assert 0.44 <= np.mean([scene.occlusion is not None for scene in scenes]) <= 0.56
     counts = np.bincount([len(scene.objects) for scene in scenes], minlength=6)
@@ -176,7 +176,7 @@ def test_half_of_the_scenes_have_an_occlusion_and_all_numbers_of_objects_come_up
 
 
 @pytest.mark.parametrize("kind", list(BackgroundKind))
-def test_object_colours_stand_out_from_each_other_and_from_every_background(kind: BackgroundKind) -> None:
+def test_object_colours_stand_out(kind: BackgroundKind) -> None:
     colours = _lab(np.array(list(PALETTE.values())))
     apart = np.linalg.norm(colours[:, None] - colours[None], axis=2)
     assert apart[~np.eye(len(colours), dtype=bool)].min() > 30
@@ -188,7 +188,7 @@ def test_object_colours_stand_out_from_each_other_and_from_every_background(kind
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:
-    """CIELAB (D65) of 8-bit sRGB colours, shape (N, 3)."""
+    """Convert 8-bit sRGB colours, shape (N, 3), to CIELAB (D65)."""
     linear = np.where(rgb / 255 <= 0.04045, rgb / 255 / 12.92, ((rgb / 255 + 0.055) / 1.055) ** 2.4)
     matrix = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
     xyz = linear @ matrix.T / np.array([0.9505, 1.0, 1.089])
@@ -198,7 +198,7 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
     )
 
 
-def test_domains_have_backgrounds_of_their_own() -> None:
+def test_domains_have_separate_backgrounds() -> None:
     assert set(BASE.backgrounds).isdisjoint(SHIFTED.backgrounds)
     scene = sample_scene(3, SHIFTED.scenes(SceneConfig()))
     assert scene.background.kind in SHIFTED.backgrounds
@@ -222,7 +222,7 @@ print(digest.hexdigest())
 """
 
 
-def test_equal_seeds_give_equal_bytes_in_another_process_too() -> None:
+def test_equal_seeds_yield_equal_bytes_in_other_processes() -> None:
     digest = hashlib.sha256()
     for seed in range(20):
         digest.update(encode_png(render(sample_scene(seed, SceneConfig()))))
@@ -248,7 +248,7 @@ def test_bad_configs_are_refused(options: dict, message: str) -> None:
         SceneConfig(**options)
 
 
-def test_a_config_without_room_is_refused() -> None:
+def test_config_without_room_is_refused() -> None:
     config = SceneConfig(objects=(5, 5), small_radius=(20, 20), large_radius=(28, 28), gap=20)
-    with pytest.raises(RecipeError, match="no room"):
+    with pytest.raises(RecipeError, match="do not fit on the canvas"):
         sample_scene(0, config)

@@ -33,7 +33,7 @@ def source() -> ToyworldSource:
     return scenes()
 
 
-def test_entries_announce_what_reading_gives(source: ToyworldSource) -> None:
+def test_entries_agree_with_readings(source: ToyworldSource) -> None:
     entries = list(source.entries())
     assert len(entries) == len(source) == 40
     assert entries == list(source.entries())
@@ -47,7 +47,7 @@ def test_entries_announce_what_reading_gives(source: ToyworldSource) -> None:
     assert list(source.stray_drops()) == []
 
 
-def test_records_hold_the_scene(source: ToyworldSource) -> None:
+def test_records_agree_with_the_scene(source: ToyworldSource) -> None:
     for index, entry in enumerate(source.entries()):
         record, pixels = source.read(entry).record, source.read(entry).pixels
         scene = sample_scene(seed_for(Split.TEST, index), SceneConfig())
@@ -89,7 +89,7 @@ def test_train_records_have_no_held_out_combination() -> None:
     assert {item.category for entry in source.entries() for item in source.read(entry).record.objects} <= seen
 
 
-def test_the_shifted_domain_shows_the_same_objects_under_other_names_and_ids() -> None:
+def test_shifted_domain_shows_equal_objects_with_new_names() -> None:
     base, shifted = scenes(10), scenes(10, domain="shifted")
     for one, other in zip(base.entries(), shifted.entries(), strict=True):
         assert other.record_id == f"shifted-{one.record_id}"
@@ -110,7 +110,7 @@ def test_images_of_other_sizes() -> None:
     [{"count": 41}, {"scene_split": "train"}, {"size_px": 129}, {"domain": "shifted"}],
     ids=lambda other: next(iter(other)),
 )
-def test_the_fingerprint_tells_sources_apart(source: ToyworldSource, other: dict[str, Any]) -> None:
+def test_fingerprint_distinguishes_sources(source: ToyworldSource, other: dict[str, Any]) -> None:
     assert source.fingerprint() == scenes().fingerprint()
     assert source.fingerprint() != scenes(**other).fingerprint()
 
@@ -126,7 +126,7 @@ print(json.dumps([source.fingerprint(), digests]))
 
 
 @pytest.mark.slow
-def test_records_are_equal_in_threads_and_in_another_process(source: ToyworldSource) -> None:
+def test_records_are_equal_across_threads_and_processes(source: ToyworldSource) -> None:
     with ThreadPoolExecutor(4) as pool:
         records = list(pool.map(lambda entry: source.read(entry).record, source.entries()))
     digests = [hashlib.sha256(repr(record).encode()).hexdigest() for record in records]
@@ -134,8 +134,8 @@ def test_records_are_equal_in_threads_and_in_another_process(source: ToyworldSou
     assert json.loads(result.stdout) == [source.fingerprint(), digests]
 
 
-def test_scenes_have_the_same_bytes_whatever_instructions_the_processor_has() -> None:
-    """Sines and products of matrices in float32 differ between processors, and with them a pixel of some scene."""
+def test_scene_bytes_do_not_depend_on_the_processor() -> None:
+    """Float32 sines and matrix products differ between processors, and so would a pixel of some scene."""
     program = (
         "from tests.toyworld.test_source import scenes\n"
         "source = scenes(count=60, scene_split='train')\n"

@@ -37,10 +37,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _EVERY = "Every command also takes the [options of all commands](tools.md#options-of-all-commands)."
 
 
-def main() -> None:
+def write(folder: Path = FOLDER) -> None:
     """Write every page of the reference anew."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     pages = {
         "build": build_page(),
         "dataset": command_page("Dataset commands", DATASET),
@@ -56,7 +56,7 @@ def main() -> None:
         "protocols": module_page("Plug-in protocols", "datasetkit.core.protocols", "datasetkit.core.detections"),
     }
     for name, text in pages.items():
-        (FOLDER / f"{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
+        (folder / f"{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def build_page() -> str:
@@ -211,4 +211,4 @@ def usage(name: str, shown: click.Command) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    write()

@@ -32,10 +32,10 @@ NAMED = [
     ("a blue ring", "large blue ring, large red ring", [0]),
     ("a blue large ring", "large blue ring, small blue ring", [0]),
     ("a dark-red star", "dark red star, light red star", [0]),
-    # a noun of anything names by what stands before it
+    # A plain noun names things by the modifiers before it.
     ("three red objects", "red star, red ring, blue ring, red cross", [0, 1, 3]),
     ("the large red thing", "red star, blue star", [0]),
-    # categories as models find them: a phrase of a description, verbatim
+    # Categories as models find them: a phrase of a description, verbatim.
     ("two stars", "A red star, a red star", [0, 1]),
     ("the dogs", "two dogs, two dogs, a black cat", [0, 1]),
     ("a cat", "The cat", [0]),
@@ -48,13 +48,13 @@ NAMED = [
     ("a man", "men", [0]),
     ("a cat", "cat, a red car", [0]),
     ("a black cat", "cat, a black dog", [0]),
-    # the lexicon lists them as nothing
+    # Words that the lexicon lists as naming nothing.
     ("a tennis court", "tennis court", [0]),
-    # a plain noun is what modifiers do not tell from others of that noun
+    # A plain noun names what its modifiers do not distinguish from others of that noun.
     ("a red star", "star, red star", [1]),
     ("a red fox", "fox, red panda", [0]),
 ]
-# The image's objects are stars and rings of two colours; the caller knows green crosses, too.
+# The image's objects are stars and rings of two colours; the caller also knows green crosses.
 KNOWN_BUT_NOT_THERE = [
     "a green star",
     "a blue star",
@@ -107,7 +107,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize(("text", "category"), SPELLINGS)
-def test_names_of_labelling_tools_are_words(text: str, category: str) -> None:
+def test_labelling_tool_names_are_read_as_words(text: str, category: str) -> None:
     scene = record(text, "cat")
     scene = replace(scene, objects=tuple(replace(item, category=category) for item in scene.objects))
     (phrase,) = KnownObjectAligner().align(scene).phrases
@@ -115,7 +115,7 @@ def test_names_of_labelling_tools_are_words(text: str, category: str) -> None:
 
 
 @pytest.mark.parametrize("category", ["person_(adult)", "fire_hydrant", "diningtable", "aeroplane", "mice"])
-def test_another_spelling_is_the_lexicons_own(category: str) -> None:
+def test_other_spelling_is_the_lexicon_category(category: str) -> None:
     lexicon = extended(coco_lexicon(), [category])
     assert lexicon.entries == coco_lexicon().entries
     assert lexicon.aliases[category] in {"person", "fire hydrant", "dining table", "airplane", "mouse"}
@@ -136,7 +136,7 @@ def test_numbered_names_count_as_one_category() -> None:
     assert (phrase.status, phrase.reason) == (AMBIGUOUS, AlignmentReason.TOO_MANY_FIT)
 
 
-def test_spellings_of_one_name_are_one_category() -> None:
+def test_spellings_of_one_name_share_a_category() -> None:
     (phrase,) = align("three lions", "lion, Lion, LION_(animal)")
     assert phrase.object_ids == (0, 1, 2)
 
@@ -154,29 +154,29 @@ def test_spellings_of_one_name_are_one_category() -> None:
         ("3d_printer", "3d printer"),
     ],
 )
-def test_words_that_are_not_cut(category: str, words: str) -> None:
+def test_words_that_are_not_split(category: str, words: str) -> None:
     assert category_words(category) == words
 
 
-def test_what_words_leave_open_is_ambiguous() -> None:
+def test_undecided_words_are_ambiguous() -> None:
     (phrase,) = align("a star", "red star, blue star, red ring")
     assert (phrase.status, phrase.reason) == (AMBIGUOUS, AlignmentReason.TOO_MANY_FIT)
     assert {candidate.object_id for candidate in phrase.candidates} == {0, 1}
 
 
 @pytest.mark.parametrize("text", KNOWN_BUT_NOT_THERE)
-def test_known_but_not_there(text: str) -> None:
+def test_known_category_without_object_is_absent(text: str) -> None:
     (phrase,) = align(text, "red star, blue ring", "green cross", "blue star")
     assert (phrase.status, phrase.reason) == (ABSENT, AlignmentReason.NO_INSTANCE)
 
 
 @pytest.mark.parametrize("text", NOT_KNOWN)
-def test_not_known(text: str) -> None:
+def test_unknown_word_names_no_category(text: str) -> None:
     (phrase,) = align(text, "red star, blue ring")
     assert (phrase.status, phrase.reason) == (ABSENT, AlignmentReason.NO_SUCH_CATEGORY)
 
 
-def test_what_others_name_more_closely_is_left_out() -> None:
+def test_more_specific_mentions_claim_their_objects() -> None:
     star, red, other = align("a star, a red star and an object", "red star, blue star")
     assert (star.object_ids, red.object_ids) == ((1,), (0,))
     assert other.reason == AlignmentReason.NO_SUCH_CATEGORY
@@ -184,7 +184,7 @@ def test_what_others_name_more_closely_is_left_out() -> None:
     assert (squares.object_ids, thing.object_ids) == ((0, 1), (2,))
 
 
-def test_different_words_want_different_things() -> None:
+def test_different_words_need_different_objects() -> None:
     phrases = align("a large red star and a small red star", "red star")
     assert {(phrase.status, phrase.reason) for phrase in phrases} == {(AMBIGUOUS, AlignmentReason.CONTESTED)}
     assert [phrase.object_ids for phrase in align("a red star and the red star", "red star")] == [(0,), (0,)]
@@ -199,7 +199,7 @@ def test_different_words_want_different_things() -> None:
         ("a green star", [0.0, 0.0, 0.0]),
     ],
 )
-def test_the_closer_the_words_the_better_they_fit(words: str, expected: list[float]) -> None:
+def test_closer_words_fit_better(words: str, expected: list[float]) -> None:
     categories = ["red star", "blue star", "red ring"]
     lexicon = extended(coco_lexicon(), [*categories, "green cross"])
     assert category_fits(words, categories, lexicon) == pytest.approx(expected)
@@ -216,12 +216,12 @@ def test_the_closer_the_words_the_better_they_fit(words: str, expected: list[flo
         ("a strange thing", None),
     ],
 )
-def test_the_category_of_a_phrase_is_its_head_noun(text: str, expected: str | None) -> None:
+def test_category_of_a_phrase_is_its_head_noun(text: str, expected: str | None) -> None:
     [phrase] = NounPhraseFinder().find(text)
     assert category_of(phrase) == expected
 
 
-def test_added_categories_stand_after_the_lexicons_own() -> None:
+def test_added_categories_follow_the_lexicon_categories() -> None:
     lexicon = extended(coco_lexicon(), ["a black cat", None, "cat"])
     assert lexicon.categories("kitten") == ("cat", "a black cat")
     assert lexicon.categories("a white kitten") == ("cat", "a black cat")
@@ -229,7 +229,7 @@ def test_added_categories_stand_after_the_lexicons_own() -> None:
     assert lexicon.categories("dog") == ("dog",)
 
 
-def test_known_categories_leave_the_lexicon_as_it_is() -> None:
+def test_known_categories_leave_the_lexicon_unchanged() -> None:
     assert extended(coco_lexicon(), ["cat", None]) is coco_lexicon()
 
 
@@ -249,7 +249,7 @@ def toyworld_records(domain: Domain) -> Iterator[Record]:
 
 @pytest.mark.parametrize("domain", [BASE, SHIFTED], ids=lambda domain: domain.name)
 def test_toyworld(domain: Domain) -> None:
-    """Words decide all but sizes, which are in no category: a phrase with one may be left open, but loses nothing."""
+    """Words decide all but sizes, which are in no category: such a phrase may be ambiguous, but is not lost."""
     aligner, sizes = KnownObjectAligner(), set(domain.vocabulary.sizes.values())
     exact = sized = 0
     for scene in toyworld_records(domain):

@@ -1,4 +1,4 @@
-"""Links of phrases with detections: a table of literal scores, and what holds for any scores and any text."""
+"""Links of phrases with detections: a table of literal scores, and properties for any scores and any text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasetkit.annotation.alignment import AlignmentReason, Asked, ask, link
+from datasetkit.annotation.alignment import AlignmentReason, PhraseQuery, link, phrase_query
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.detections import Region
 from datasetkit.core.protocols import NounPhrase
@@ -33,7 +33,7 @@ def regions_of(scores: np.ndarray, groups: Sequence[int] = ()) -> list[Region]:
 
 
 def linked(
-    text: str, nouns: Sequence[NounPhrase], asked: Asked, regions: Sequence[Region], **options: float
+    text: str, nouns: Sequence[NounPhrase], asked: PhraseQuery, regions: Sequence[Region], **options: float
 ) -> tuple[Phrase, ...]:
     return link(text, nouns, asked, regions, LinkOptions(**options))
 
@@ -41,7 +41,7 @@ def linked(
 def linked_table(text: str, table: Mapping[str, Sequence[float]], groups: Sequence[int] = ()) -> dict[str, Phrase]:
     """Link a text whose phrases score the regions as the table says."""
     nouns = FINDER.find(text)
-    asked = ask(text, nouns, "phrases")
+    asked = phrase_query(text, nouns, "phrases")
     assert set(table) == set(asked.query.phrases)
     scores = np.array([table[phrase] for phrase in asked.query.phrases])
     return {phrase.text: phrase for phrase in linked(text, nouns, asked, regions_of(scores.T, groups))}
@@ -54,7 +54,7 @@ NAMED: list[tuple[str, dict[str, list[float]], dict[str, list[int]]]] = [
     ("two cats", {"two cats": [0.9, 0.4, 0.8]}, {"two cats": [0, 2]}),
     ("two cats", {"two cats": [0.9, 0.4]}, {"two cats": [0, 1]}),
     ("cats", {"cats": [0.9, 0.7, 0.4]}, {"cats": [0, 1]}),
-    # a mean over words gives half its score to what only one of them fits
+    # A mean over words is half as high where only one of the words fits.
     ("a red square", {"a red square": [0.9, 0.45]}, {"a red square": [0]}),
     ("red squares", {"red squares": [0.9, 0.45, 0.8]}, {"red squares": [0, 2]}),
     (
@@ -63,7 +63,7 @@ NAMED: list[tuple[str, dict[str, list[float]], dict[str, list[int]]]] = [
         {"a red square": [0], "a red circle": [1]},
     ),
     ("a red square and a red circle", {"a red square": [0.5], "a red circle": [0.9]}, {"a red circle": [0]}),
-    # each gets what is best for all of them together
+    # Each gets what is best for all of them together.
     (
         "a man and another man",
         {"a man": [0.9, 0.85], "another man": [0.9, 0.5]},
@@ -74,7 +74,7 @@ NAMED: list[tuple[str, dict[str, list[float]], dict[str, list[int]]]] = [
         {"a man": [0.6, 0.4, 0.0], "a woman": [0.6, 0.6, 0.45], "a child": [0.0, 0.6, 0.62]},
         {"a man": [0], "a woman": [1], "a child": [2]},
     ),
-    # what repeats an earlier phrase names what that names
+    # A phrase that repeats an earlier one names the same objects.
     ("a cat sleeps. The cat is black", {"a cat": [0.9, 0.4], "The cat": [0.5, 0.6]}, {"a cat": [0], "The cat": [0]}),
     (
         "a red square and a blue circle. The circle is large",
@@ -96,14 +96,14 @@ NAMED: list[tuple[str, dict[str, list[float]], dict[str, list[int]]]] = [
         {"a red square": [0.8], "The red square": [0.1], "The square": [0.1]},
         {"a red square": [0], "The red square": [0], "The square": [0]},
     ),
-    # whichever of them the detector knows best speaks for all
+    # The phrase with the best score speaks for all of them.
     ("a cat. The cat", {"a cat": [0.8, 0.75], "The cat": [0.9, 0.1]}, {"a cat": [0], "The cat": [0]}),
     (
         "a small black cat. The cat",
         {"a small black cat": [0.1, 0.0], "The cat": [0.9, 0.0]},
         {"a small black cat": [0], "The cat": [0]},
     ),
-    # what may repeat two phrases, has another number or says "other", is judged by its own scores
+    # A phrase that may repeat two phrases, has another number or contains "other" is judged by its own scores.
     ("the cat", {"the cat": [0.9, 0.4]}, {"the cat": [0]}),
     (
         "a red square and a blue square. The square",
@@ -131,7 +131,7 @@ NAMED: list[tuple[str, dict[str, list[float]], dict[str, list[int]]]] = [
         {"a red square": [0.9, 0.1, 0.1], "a blue circle": [0.1, 0.9, 0.1], "The objects": [0.6, 0.6, 0.6]},
         {"a red square": [0], "a blue circle": [1], "The objects": [0, 1, 2]},
     ),
-    # by another noun, scores alone can tell
+    # With another noun, scores can decide.
     ("a cat and the animal", {"a cat": [0.9, 0.1], "the animal": [0.6, 0.2]}, {"a cat": [0], "the animal": [0]}),
     (
         "a cat and a dog. The animals play",
@@ -225,27 +225,27 @@ def test_each_option_decides(option: str, value: float, before: list[int], after
     text = "cats" if option == "rival_share" else "a cat"
     nouns = FINDER.find(text)
     regions = regions_of(np.array([[0.55], [0.25 if option == "score_min" else 0.32]]))
-    asked = ask(text, nouns, "phrases")
+    asked = phrase_query(text, nouns, "phrases")
     assert [list(item.object_ids) for item in linked(text, nouns, asked, regions)] == [before]
     assert [list(item.object_ids) for item in linked(text, nouns, asked, regions, **{option: value})] == [after]
 
 
-def test_what_is_asked_as_phrases() -> None:
+def test_phrases_prompt_lists_the_objects() -> None:
     text = "The left of a red square, a cat, no dogs and a cat"
-    asked = ask(text, FINDER.find(text), "phrases")
+    asked = phrase_query(text, FINDER.find(text), "phrases")
     assert asked.query.text == "a red square . a cat ."
     assert asked.query.phrases == ("a red square", "a cat")
     assert asked.columns == (None, 0, 1, None, 1)
 
 
-def test_what_is_asked_as_a_caption() -> None:
+def test_caption_prompt_marks_the_objects() -> None:
     text = "The left of a red square, a cat, no dogs and a cat"
-    asked = ask(text, FINDER.find(text), "caption")
+    asked = phrase_query(text, FINDER.find(text), "caption")
     assert (asked.query.text, asked.query.phrases) == (text, ("a red square", "a cat", "a cat"))
     assert asked.columns == (None, 0, 1, None, 2)
 
 
-def test_what_is_no_object_stays_as_such() -> None:
+def test_phrase_that_is_not_an_object_stays() -> None:
     phrase = linked_table("the left of a cat", {"a cat": [0.9]})["the left"]
     assert (phrase.status, phrase.reason, phrase.score) == (PhraseStatus.NOT_AN_OBJECT, None, None)
 
@@ -256,10 +256,12 @@ _WORDS = (
 
 
 @st.composite
-def scenes(draw: st.DrawFn, text: st.SearchStrategy[str]) -> tuple[str, Sequence[NounPhrase], Asked, list[Region]]:
+def scenes(
+    draw: st.DrawFn, text: st.SearchStrategy[str]
+) -> tuple[str, Sequence[NounPhrase], PhraseQuery, list[Region]]:
     description = draw(text)
     nouns = FINDER.find(description)
-    asked = ask(description, nouns, draw(st.sampled_from(["phrases", "caption"])))
+    asked = phrase_query(description, nouns, draw(st.sampled_from(["phrases", "caption"])))
     count = draw(st.integers(0, 6))
     cells = count * len(asked.query.spans)
     values = draw(st.lists(st.sampled_from([0.0, 0.25, 0.3, 0.45, 0.5, 0.8, 0.9, 1.0]), min_size=cells, max_size=cells))
@@ -269,11 +271,11 @@ def scenes(draw: st.DrawFn, text: st.SearchStrategy[str]) -> tuple[str, Sequence
 
 
 _captions = st.lists(st.sampled_from(_WORDS.split(" ")), max_size=30).map(" ".join)
-Scene = tuple[str, Sequence[NounPhrase], Asked, list[Region]]
+Scene = tuple[str, Sequence[NounPhrase], PhraseQuery, list[Region]]
 
 
 def assert_sound(text: str, nouns: Sequence[NounPhrase], regions: Sequence[Region], phrases: Sequence[Phrase]) -> None:
-    """Check what must hold of any answer; the record's own checks are among it."""
+    """Check what must hold for any result, in addition to the record's own checks."""
     bare = record(text or None, "")
     objects = tuple(KeyObject(place, item.mask, is_crowd=item.is_group) for place, item in enumerate(regions))
     assert isinstance(replace(bare, objects=objects, phrases=tuple(phrases)), Record)
@@ -289,7 +291,7 @@ def assert_sound(text: str, nouns: Sequence[NounPhrase], regions: Sequence[Regio
 
 @settings(max_examples=150, deadline=None)
 @given(scenes(st.one_of(_captions, st.text(max_size=80))))
-def test_any_text_and_scores_give_sound_phrases(scene: Scene) -> None:
+def test_any_text_and_scores_yield_valid_phrases(scene: Scene) -> None:
     text, nouns, asked, regions = scene
     asked_for = [noun for noun in nouns if noun.is_object and noun.number != 0]
     assert set(asked.query.phrases) == {text[noun.start : noun.end] for noun in asked_for}
@@ -298,7 +300,7 @@ def test_any_text_and_scores_give_sound_phrases(scene: Scene) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(scenes(_captions), st.randoms(use_true_random=False))
-def test_the_order_of_regions_means_nothing(scene: Scene, random: Random) -> None:
+def test_order_of_regions_is_irrelevant(scene: Scene, random: Random) -> None:
     text, nouns, asked, regions = scene
     order = list(range(len(regions)))
     random.shuffle(order)
@@ -313,7 +315,7 @@ def test_the_order_of_regions_means_nothing(scene: Scene, random: Random) -> Non
 
 @settings(max_examples=100, deadline=None)
 @given(scenes(_captions))
-def test_a_region_that_no_phrase_scores_changes_nothing(scene: Scene) -> None:
+def test_region_without_scores_changes_nothing(scene: Scene) -> None:
     text, nouns, asked, regions = scene
     nothing = region(len(regions), [0.0] * len(asked.query.spans))
     assert linked(text, nouns, asked, [*regions, nothing]) == linked(*scene)
@@ -321,7 +323,7 @@ def test_a_region_that_no_phrase_scores_changes_nothing(scene: Scene) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(scenes(_captions))
-def test_a_singular_never_names_two(scene: Scene) -> None:
+def test_singular_never_names_two(scene: Scene) -> None:
     text, nouns, asked, regions = scene
     alone = [replace(item, is_group=False) for item in regions]
     for noun, phrase in zip(nouns, linked(text, nouns, asked, alone), strict=True):
@@ -329,11 +331,11 @@ def test_a_singular_never_names_two(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 100])
-def test_as_many_phrases_as_there_may_be(count: int) -> None:
+def test_many_phrases_are_linked(count: int) -> None:
     names = ["a cat", "two dogs", "another man", "the animals", "people"]
     text = ", ".join(names[place % 5] for place in range(count))
     nouns = FINDER.find(text)
-    asked = ask(text, nouns, "caption")
+    asked = phrase_query(text, nouns, "caption")
     scores = np.random.default_rng(0).random((30, len(asked.query.spans)))
     regions = regions_of(scores)
     assert len(nouns) == count

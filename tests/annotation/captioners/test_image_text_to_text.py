@@ -1,4 +1,4 @@
-"""The captioner on the shipped vlm: batches, draws, ends, whitespace and what is refused."""
+"""The captioner on the shipped vlm: batches, sampling, ends, whitespace and refusals."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def drawing() -> ImageTextToTextCaptioner:
 
 
 @pytest.mark.slow
-def test_a_batch_writes_what_single_images_do(captioner: ImageTextToTextCaptioner, images: list[Image.Image]) -> None:
+def test_batch_equals_single_images(captioner: ImageTextToTextCaptioner, images: list[Image.Image]) -> None:
     together = captioner.caption(images)
     assert together == [caption for image in images for caption in captioner.caption([image])]
     assert len({caption.text for caption in together}) > 1
@@ -49,7 +49,7 @@ def test_a_batch_writes_what_single_images_do(captioner: ImageTextToTextCaptione
         assert not any(word in caption.text for word in ("USER", "ASSISTANT", "<", PROMPT))
 
 
-def test_a_caption_that_did_not_end_is_cut(images: list[Image.Image]) -> None:
+def test_unfinished_caption_is_marked_as_cut(images: list[Image.Image]) -> None:
     short = ImageTextToTextCaptioner(ImageTextToTextOptions(model=MODEL, prompt=PROMPT, max_new_tokens=1))
     assert all(caption.is_cut and caption.text for caption in short.caption(images[:2]))
 
@@ -60,7 +60,7 @@ def test_red_is_called_red(captioner: ImageTextToTextCaptioner) -> None:
     assert not caption.is_cut
 
 
-def test_draws_hang_on_seed_and_image_alone(
+def test_sampling_depends_only_on_seed_and_image(
     drawing: ImageTextToTextCaptioner, captioner: ImageTextToTextCaptioner, images: list[Image.Image]
 ) -> None:
     state = torch.random.get_rng_state()
@@ -73,11 +73,11 @@ def test_draws_hang_on_seed_and_image_alone(
     assert other.caption(images[:4]) != together
 
 
-def test_no_images_no_captions(captioner: ImageTextToTextCaptioner) -> None:
+def test_no_images_yield_no_captions(captioner: ImageTextToTextCaptioner) -> None:
     assert captioner.caption([]) == []
 
 
-def test_a_model_without_chat_template_is_refused(tmp_path: Path) -> None:
+def test_model_without_chat_template_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "mute"
     shutil.copytree(resolve(MODEL), folder)
     (folder / "chat_template.jinja").unlink()

@@ -19,7 +19,7 @@ def owlv2(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def images() -> list[Image.Image]:
-    """Noise: two of one size, one wide, one tall."""
+    """Return images of noise: two of one size, one wide, one tall."""
     generator = np.random.default_rng(0)
     sizes_hw = ((80, 80), (80, 80), (60, 120), (150, 100))
     return [Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)) for size in sizes_hw]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-# Pattern of the original's name, and transformers' name; the first that matches counts.
+# Pattern of the original's name, and transformers' name; the first match counts.
 _NAMES = [
     (
         r"^backbone\.0\.patch_embed\.proj\.",
@@ -31,7 +31,7 @@ _NAMES = [
     (r"^transformer\.decoder\.ref_point_head\.", "model.decoder.reference_points_head."),
     (r"^transformer\.", "model."),
 ]
-# Within each kind of layer; all that match are applied.
+# Within each kind of layer; all matches are applied.
 _PARTS = {
     r"swin\.encoder\.layers\.\d+\.blocks": [
         (r"\.norm1\.", ".layernorm_before."),
@@ -70,12 +70,12 @@ _PARTS = {
         (r"\.in_proj_", ".{}."),
     ],
 }
-# What transformers computes anew or does without.
+# What transformers computes itself or does not need.
 _LEFT_OUT = re.compile(r"relative_position_index$|^bert\.pooler\.")
 
 
 def converted(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the original's weights, and part those that hold query, key and value in one."""
+    """Rename the original's weights, and split those that hold query, key and value in one."""
     result: dict[str, Tensor] = {}
     for name, weight in state.items():
         if _LEFT_OUT.search(name):

@@ -54,7 +54,7 @@ def same(found: Detections | UnusableError, expected: Detections | UnusableError
 
 
 def query_of(example: Example) -> Query:
-    """A phrase for each object of a scene, in order."""
+    """Make a query with a phrase for each object of a scene, in order."""
     items = example.scene.objects
     return Query.of_phrases([f"a {item.size.value} {item.colour.value} {item.shape.value}" for item in items])
 
@@ -62,10 +62,8 @@ def query_of(example: Example) -> Query:
 @pytest.mark.numeric
 @pytest.mark.parametrize("reduction", ["mean", "max"])
 @torch.inference_mode()
-def test_boxes_and_scores_are_those_of_transformers(
-    grounding_dino: str, images: list[Image.Image], reduction: str
-) -> None:
-    """A wide image: transformers places the boxes; tokens of the phrases are counted off by hand."""
+def test_boxes_and_scores_equal_transformers(grounding_dino: str, images: list[Image.Image], reduction: str) -> None:
+    """A wide image: transformers computes the boxes; the phrases' tokens are counted by hand."""
     image = images[2]
     processor = AutoProcessor.from_pretrained(grounding_dino)
     model = AutoModelForZeroShotObjectDetection.from_pretrained(grounding_dino)
@@ -85,7 +83,7 @@ def test_boxes_and_scores_are_those_of_transformers(
     assert len(found.boxes_xyxy) > 3
 
 
-def test_the_best_boxes_come_first_and_none_below_the_least_score(grounding_dino: str, images: list) -> None:
+def test_boxes_are_sorted_and_above_the_minimum(grounding_dino: str, images: list) -> None:
     lax = GroundingDinoOptions(model=grounding_dino, score_min=0.0)
     everything = GroundingDinoDetector(lax).detect(images, [SHORT] * 4)
     for whole in everything:
@@ -98,7 +96,7 @@ def test_the_best_boxes_come_first_and_none_below_the_least_score(grounding_dino
     assert part.scores.max(1).min() >= least
 
 
-def test_boxes_lie_in_their_own_image_whatever_the_batch(detector: GroundingDinoDetector, images: list) -> None:
+def test_boxes_are_inside_their_image(detector: GroundingDinoDetector, images: list) -> None:
     queries = [SHORT, Query.of_phrases(["woman"]), LONG, Query("an image", ())]
     found = detector.detect(images, queries)
     for image, query, detections in zip(images, queries, found, strict=True):
@@ -113,7 +111,7 @@ def test_boxes_lie_in_their_own_image_whatever_the_batch(detector: GroundingDino
 
 
 @pytest.mark.numeric
-def test_a_batch_of_equal_sizes_says_what_single_images_say(detector: GroundingDinoDetector, images: list) -> None:
+def test_batch_of_equal_sizes_equals_single_images(detector: GroundingDinoDetector, images: list) -> None:
     queries = [SHORT, Query.of_phrases(["a woman", "star", "a red dog"])]
     together = detector.detect(images[:2], queries)
     for image, query, found in zip(images, queries, together, strict=False):
@@ -122,7 +120,7 @@ def test_a_batch_of_equal_sizes_says_what_single_images_say(detector: GroundingD
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_toyworld_s_batch_of_eight_says_what_single_scenes_say(scenes: list[Example]) -> None:
+def test_batch_of_scenes_equals_single_scenes(scenes: list[Example]) -> None:
     shipped = GroundingDinoDetector(GroundingDinoOptions(model="toyworld:detector", score_min=0.0), dtype="float64")
     queries = [Query.of_phrases(["a red star", "a large ring", "circle"][: 1 + number % 3]) for number in range(8)]
     together = shipped.detect([scene.image for scene in scenes], queries)
@@ -132,8 +130,8 @@ def test_toyworld_s_batch_of_eight_says_what_single_scenes_say(scenes: list[Exam
 
 @pytest.mark.numeric
 @pytest.mark.usefixtures("in_float64")
-def test_images_of_several_sizes_do_not_change_each_other_s_answers(scenes: list[Example], tmp_path: Path) -> None:
-    """Wide and tall crops in one batch; trained weights, and a processor that keeps the aspect."""
+def test_mixed_sizes_do_not_change_results(scenes: list[Example], tmp_path: Path) -> None:
+    """Wide and tall crops in one batch; trained weights, and a processor that keeps the aspect ratio."""
     folder = tmp_path / "detector"
     shutil.copytree(resolve("toyworld:detector"), folder)
     config = json.loads((folder / "processor_config.json").read_text())
@@ -146,9 +144,7 @@ def test_images_of_several_sizes_do_not_change_each_other_s_answers(scenes: list
         assert same(found, detector.detect([image], [query])[0], TOLERANCE)
 
 
-def test_a_long_prompt_gives_what_its_parts_give_to_the_last_bit(
-    detector: GroundingDinoDetector, images: list[Image.Image]
-) -> None:
+def test_long_prompt_equals_its_parts_exactly(detector: GroundingDinoDetector, images: list[Image.Image]) -> None:
     image = images[2]
     split = split_query(LONG, lambda text: text_offsets(detector._tokenizer, text), MAX_TEXT - 2)
     assert len(split.parts) == 2
@@ -166,7 +162,7 @@ def test_a_long_prompt_gives_what_its_parts_give_to_the_last_bit(
     assert np.array_equal(merged.scores, np.concatenate(scores)[order])
 
 
-def test_a_prompt_as_long_as_the_model_takes_is_asked_at_once(detector: GroundingDinoDetector, images: list) -> None:
+def test_longest_prompt_is_not_split(detector: GroundingDinoDetector, images: list) -> None:
     seen: list[int] = []
     hook = detector._model.register_forward_pre_hook(
         lambda _, __, inputs: seen.append(inputs["input_ids"].shape[1]), with_kwargs=True
@@ -178,7 +174,7 @@ def test_a_prompt_as_long_as_the_model_takes_is_asked_at_once(detector: Groundin
     assert found.notices == ()
 
 
-def test_a_phrase_longer_than_the_model_takes_is_cut(detector: GroundingDinoDetector, images: list) -> None:
+def test_long_phrase_is_cut(detector: GroundingDinoDetector, images: list) -> None:
     words = "red cat dog " * 20
     (found,) = detector.detect(images[:1], [Query(words, ((0, len(words)),))])
     assert found.notices == (NoticeKind.PHRASE_CUT,)
@@ -186,18 +182,18 @@ def test_a_phrase_longer_than_the_model_takes_is_cut(detector: GroundingDinoDete
     assert same(found, kept, 0)
 
 
-def test_a_caption_s_last_phrase_is_closed_by_a_full_stop(detector: GroundingDinoDetector, images: list) -> None:
+def test_caption_gets_a_full_stop(detector: GroundingDinoDetector, images: list) -> None:
     open_, closed = Query("a cat sees two dogs", ((0, 5), (11, 19))), Query("a cat sees two dogs .", ((0, 5), (11, 19)))
     assert same(*(detector.detect(images[:1], [query])[0] for query in (open_, closed)), 0)
 
 
-def test_a_phrase_of_which_the_tokenizer_leaves_nothing_scores_0(detector: GroundingDinoDetector, images: list) -> None:
+def test_phrase_without_tokens_scores_0(detector: GroundingDinoDetector, images: list) -> None:
     (found,) = detector.detect(images[:1], [Query.of_phrases(["cat", "\x00\u200b"])])
     assert found.scores[:, 0].min() > 0
     assert found.scores[:, 1].max() == 0
 
 
-def test_a_red_image_reaches_the_model_red(detector: GroundingDinoDetector) -> None:
+def test_red_image_reaches_the_model_red(detector: GroundingDinoDetector) -> None:
     seen: list[torch.Tensor] = []
     hook = detector._model.register_forward_pre_hook(
         lambda _, __, inputs: seen.append(inputs["pixel_values"]), with_kwargs=True
@@ -210,9 +206,7 @@ def test_a_red_image_reaches_the_model_red(detector: GroundingDinoDetector) -> N
     torch.testing.assert_close(pixels.mean((1, 2)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-4, rtol=0)
 
 
-def test_a_image_that_the_model_cannot_answer_leaves_the_others_theirs(
-    detector: GroundingDinoDetector, images: list[Image.Image]
-) -> None:
+def test_image_with_nan_leaves_the_others_intact(detector: GroundingDinoDetector, images: list[Image.Image]) -> None:
     def spoil(_: object, __: object, inputs: dict[str, torch.Tensor]) -> None:
         pixels = inputs["pixel_values"]
         pixels[pixels.flatten(2).std(2).sum(1) < 1e-3] = torch.nan
@@ -227,14 +221,14 @@ def test_a_image_that_the_model_cannot_answer_leaves_the_others_theirs(
         assert same(found[place], detector.detect([images[place // 2]], [SHORT])[0], 1e-4)
 
 
-def test_a_image_as_thin_as_a_thread_is_looked_at(detector: GroundingDinoDetector) -> None:
+def test_very_thin_image_is_detected(detector: GroundingDinoDetector) -> None:
     (found,) = detector.detect([Image.new("RGB", (1, 3000))], [SHORT])
     assert found.boxes_xyxy[:, 2].max() <= 1
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(min_size=1, max_size=20).filter(str.strip), max_size=100))
-def test_any_phrases_can_be_asked_for(detector: GroundingDinoDetector, images: list, texts: list[str]) -> None:
+def test_any_phrases_are_accepted(detector: GroundingDinoDetector, images: list, texts: list[str]) -> None:
     query = Query.of_phrases(texts)
     (found,) = detector.detect(images[:1], [query])
     assert found.scores.shape == (len(found.boxes_xyxy), len(texts))
@@ -242,7 +236,7 @@ def test_any_phrases_can_be_asked_for(detector: GroundingDinoDetector, images: l
     assert np.isfinite(found.scores).all()
 
 
-def test_the_shipped_model_finds_what_it_is_asked_for(shipped: GroundingDinoDetector, scenes: list[Example]) -> None:
+def test_shipped_model_finds_its_phrases(shipped: GroundingDinoDetector, scenes: list[Example]) -> None:
     hits = total = 0
     for scene in scenes:
         query = query_of(scene)
@@ -256,14 +250,14 @@ def test_the_shipped_model_finds_what_it_is_asked_for(shipped: GroundingDinoDete
     assert hits / total > 0.85
 
 
-def test_other_architectures_and_places_are_refused(owlv2: str, tmp_path: object) -> None:
+def test_other_architectures_and_paths_are_refused(owlv2: str, tmp_path: object) -> None:
     with pytest.raises(ModelError, match="type owlv2; give one of type grounding-dino or mm-grounding-dino"):
         GroundingDinoDetector(GroundingDinoOptions(model=owlv2))
     with pytest.raises(ModelError, match="cannot be loaded"):
         GroundingDinoDetector(GroundingDinoOptions(model=str(tmp_path)))
 
 
-def test_the_weights_are_told_apart(shipped: GroundingDinoDetector, detector: GroundingDinoDetector) -> None:
+def test_identity_distinguishes_weights(shipped: GroundingDinoDetector, detector: GroundingDinoDetector) -> None:
     (identity,) = shipped.identities
     assert (identity.role, identity.id, identity.revision) == ("detector", "toyworld:detector", None)
     assert identity.sha256 != detector.identities[0].sha256

@@ -1,8 +1,8 @@
-"""The original groundingdino-py against transformers' Grounding DINO on equal random weights, and what it refuses.
+"""The original groundingdino-py compared with transformers' Grounding DINO with equal weights, and its refusals.
 
-The images of the raw comparison are larger than 224 px: below, transformers' Swin shrinks its windows, the original's
-does not; both detectors scale images to 800 px. The weights keep reference boxes away from the border, where the
-original cuts logits off at 1e-3 and transformers at 1e-5.
+The images of the raw comparison are larger than 224 px: for smaller ones transformers' Swin shrinks its windows, the
+original's does not; both detectors scale images to 800 px. The weights keep reference boxes away from the border, where
+the original clips logits at 1e-3 and transformers at 1e-5.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ CATS, DOGS = "a red cat . two dogs .", "woman and a star ? A dog."
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``model.yaml``, ``model.pth`` and ``bert``: Swin-T, with fewer layers behind it."""
+    """Write ``model.yaml``, ``model.pth`` and ``bert`` to a folder: Swin-T, with fewer layers after it."""
     folder = tmp_path_factory.mktemp("groundingdino")
     BERT.save_pretrained(folder / "bert")
     bert_tokenizer().save_pretrained(folder / "bert")
@@ -98,7 +98,7 @@ def original(files: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def twin(original: Any) -> GroundingDinoForObjectDetection:
-    """Transformers' model with the original's weights."""
+    """Return transformers' model with the original's weights."""
     backbone = SwinConfig(
         embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24], window_size=7, out_indices=[2, 3, 4]
     )
@@ -112,7 +112,7 @@ def twin(original: Any) -> GroundingDinoForObjectDetection:
     model = GroundingDinoForObjectDetection(config).eval()
     keys = model.load_state_dict(converted(original.state_dict()), strict=False)
     assert keys.unexpected_keys == []
-    # A norm of the last stage that no detector reads.
+    # A norm of the last stage that the detector does not use.
     assert [name for name in keys.missing_keys if "swin.layernorm." not in name] == []
     return model
 
@@ -148,7 +148,7 @@ def found(detector: Any, images: Sequence[Image.Image], queries: Sequence[Query]
 
 
 def assert_alike(one: Detections, other: Detections, px: float = 0.05, score: float = 1e-4) -> None:
-    """Equal up to rounding; boxes of nearly equal scores may have changed places."""
+    """Assert equality up to rounding; boxes of nearly equal scores may be swapped."""
     assert len(one.boxes_xyxy) == len(other.boxes_xyxy) > 0
     rows, others = (np.concatenate([given.boxes_xyxy / px, given.scores / score], axis=1) for given in (one, other))
     apart = np.abs(rows[:, None] - others).max(axis=2)
@@ -167,7 +167,7 @@ def assert_alike(one: Detections, other: Detections, px: float = 0.05, score: fl
     ],
     ids=["one", "another", "two sizes", "three sizes", "256 tokens"],
 )
-def test_boxes_and_logits_are_those_of_transformers(
+def test_boxes_and_logits_equal_transformers(
     original: Any, twin: Any, sizes: list[tuple[int, int]], caption: str
 ) -> None:
     noise = torch.Generator().manual_seed(1)
@@ -185,7 +185,7 @@ def test_boxes_and_logits_are_those_of_transformers(
 
 
 @pytest.mark.usefixtures("scaled_small")
-def test_detections_are_those_of_the_other_detector(detector: Any, twin: Any, tmp_path: Path) -> None:
+def test_detections_equal_the_other_detector(detector: Any, twin: Any, tmp_path: Path) -> None:
     twin.save_pretrained(tmp_path)
     image_processor = GroundingDinoImageProcessor(size={"shortest_edge": 256, "longest_edge": 1333})
     GroundingDinoProcessor(image_processor, bert_tokenizer()).save_pretrained(tmp_path)
@@ -198,7 +198,7 @@ def test_detections_are_those_of_the_other_detector(detector: Any, twin: Any, tm
 
 
 @pytest.mark.usefixtures("scaled_small")
-def test_each_image_is_asked_its_own_query(detector: Any) -> None:
+def test_each_image_gets_its_own_query(detector: Any) -> None:
     images = [make_image(0, 272, 256), make_image(1, 256, 304)]
     queries = [Query.of_phrases(["a cat", "two dogs and a star"]), Query.of_phrases(["a man", "red", "dog"])]
     together = found(detector, images, queries)
@@ -224,14 +224,14 @@ def test_half_precision_and_the_other_options(load: Callable[..., GroundingDinoP
 
 
 @pytest.mark.usefixtures("scaled_small")
-def test_long_queries_are_asked_in_turns(detector: Any) -> None:
+def test_long_queries_are_split(detector: Any) -> None:
     query = Query.of_phrases([f"{number} cat" for number in range(80)])
     answer = found(detector, [make_image(3, 64, 64)], [query])[0]
     assert answer.notices == (NoticeKind.PROMPT_SPLIT,)
     assert answer.scores.shape[1] == 80
 
 
-def test_a_red_image_reaches_the_model_red(detector: Any) -> None:
+def test_red_image_reaches_the_model_red(detector: Any) -> None:
     seen: list[torch.Tensor] = []
     embedding = detector._model.backbone[0].patch_embed
     with torch.inference_mode():
@@ -243,7 +243,7 @@ def test_a_red_image_reaches_the_model_red(detector: Any) -> None:
     torch.testing.assert_close(seen[0], red[None, :, None, None].expand_as(seen[0]))
 
 
-def test_identities_tell_weights_configuration_and_tokenizer(detector: Any) -> None:
+def test_identities_name_all_files(detector: Any) -> None:
     assert [(identity.role, identity.id) for identity in detector.identities] == [
         ("detector", "model.pth"),
         ("detector's configuration", "model.yaml"),
@@ -252,7 +252,7 @@ def test_identities_tell_weights_configuration_and_tokenizer(detector: Any) -> N
     assert all(len(identity.sha256 or "") == 64 for identity in detector.identities)
 
 
-def test_yaml_says_what_the_package_says(tmp_path: Path) -> None:
+def test_yaml_equals_the_package_configuration(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("{}")
     assert read_config(str(path)) == read_config(CONFIGS[0])
@@ -266,23 +266,23 @@ def test_yaml_says_what_the_package_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("config.py", "raise SystemExit", "no .yaml file"),
+        ("config.py", "raise SystemExit", "nor a .yaml file"),
         ("config.yaml", "encoder_layers: 6", "unknown option 'encoder_layers'"),
         ("config.yaml", "enc_layers: six", "enc_layers: 'six'"),
         ("config.yaml", "enc_layers: true", "enc_layers: True"),
-        ("config.yaml", "backbone: resnet50", "give one of swin_T_224_1k"),
-        ("config.yaml", "[1]", "no mapping"),
+        ("config.yaml", "backbone: resnet50", "use one of swin_T_224_1k"),
+        ("config.yaml", "[1]", "does not map options"),
         ("config.yaml", "!!python/object/apply:os.getcwd []", "is not YAML"),
         ("config.yaml", "{", "is not YAML"),
     ],
 )
-def test_configurations_that_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+def test_bad_configurations_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ModelError, match=message.replace("[", r"\[")):
         read_config(str(tmp_path / name))
 
 
-def test_a_missing_configuration_is_refused(tmp_path: Path) -> None:
+def test_missing_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read"):
         read_config(str(tmp_path / "none.yaml"))
 
@@ -297,7 +297,7 @@ class Trap:
         return (Path.touch, (self.path,))
 
 
-def test_weights_with_code_in_them_are_refused(original: Any, tmp_path: Path) -> None:
+def test_weights_with_code_are_refused(original: Any, tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     torch.save({"model": {"bert": Trap(sprung)}}, tmp_path / "trap.pth")
     (tmp_path / "pickle.pth").write_bytes(pickle.dumps({"model": Trap(sprung)}))
@@ -316,7 +316,7 @@ def test_weights_with_code_in_them_are_refused(original: Any, tmp_path: Path) ->
         (lambda state: state.update({"feat_map.bias": 3}), "do not fit the configuration"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(
+def test_unfitting_weights_are_refused(
     original: Any, tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     state = dict(original.state_dict())
@@ -340,9 +340,9 @@ def test_missing_and_empty_weights_are_refused(original: Any, tmp_path: Path) ->
             load_weights(original, tmp_path / name)
 
 
-def test_the_package_is_left_as_it_was(files: Path, tmp_path: Path) -> None:
+def test_package_is_restored(files: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("query_dim: 4\nreturn_interm_indices: [7]\n")
-    with pytest.raises(ModelError, match="makes no model"):
+    with pytest.raises(ModelError, match="does not build a model"):
         build_model(options_of(files, config=str(tmp_path / "broken.yaml")))
     assert package.BertModelWarper is bertwarper.BertModelWarper
     assert package.get_tokenlizer is get_tokenlizer
@@ -355,10 +355,10 @@ def test_text_encoders_other_than_bert_are_refused(files: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("version", ["4.57.1", "6.0.0", "6.0.0.dev0"])
-def test_other_versions_of_transformers_are_refused(version: str) -> None:
+def test_unsupported_transformers_are_refused(version: str) -> None:
     check_transformers("5.0.0")
     check_transformers(transformers.__version__)
-    with pytest.raises(ModelError, match=f"here is {version}"):
+    with pytest.raises(ModelError, match=f"{version} is installed"):
         check_transformers(version)
 
 
@@ -367,7 +367,7 @@ def test_lower_case_keeps_phrases(phrases: list[str], tail: str) -> None:
     query = Query.of_phrases(phrases)
     query = Query(query.text + tail, query.spans)
     lowered = lower_case(query)
-    # The last sigma of a word has a form of its own, and what comes behind a phrase decides which is the last.
+    # The last sigma of a word has its own form, and what follows a phrase decides which sigma is the last.
     final, other = "\u03c2", "\u03c3"
     expected = [phrase.lower().replace(final, other) for phrase in phrases]
     assert [phrase.replace(final, other) for phrase in lowered.phrases] == expected

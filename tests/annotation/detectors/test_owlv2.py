@@ -21,10 +21,8 @@ def detector(owlv2: str) -> Owlv2Detector:
 
 
 @torch.inference_mode()
-def test_boxes_and_scores_are_those_of_transformers(
-    owlv2: str, detector: Owlv2Detector, images: list[Image.Image]
-) -> None:
-    """A wide image, which the processor pads to a square; transformers places the boxes, phrase by phrase."""
+def test_boxes_and_scores_equal_transformers(owlv2: str, detector: Owlv2Detector, images: list[Image.Image]) -> None:
+    """A wide image, which the processor pads to a square; transformers computes the boxes, phrase by phrase."""
     image = images[2]
     processor = AutoProcessor.from_pretrained(owlv2)
     model = AutoModelForZeroShotObjectDetection.from_pretrained(owlv2)
@@ -44,7 +42,7 @@ def test_boxes_and_scores_are_those_of_transformers(
     assert 4 < len(found.boxes_xyxy) < 16
 
 
-def test_each_image_is_asked_for_its_own_phrases(detector: Owlv2Detector, images: list[Image.Image]) -> None:
+def test_each_image_gets_its_own_phrases(detector: Owlv2Detector, images: list[Image.Image]) -> None:
     queries = [Query.of_phrases(PHRASES), Query("a star", ()), Query.of_phrases(["star"]), Query.of_phrases(["d", "e"])]
     together = detector.detect(images, queries)
     for image, query, found in zip(images, queries, together, strict=True):
@@ -56,7 +54,7 @@ def test_each_image_is_asked_for_its_own_phrases(detector: Owlv2Detector, images
     assert together[1].boxes_xyxy.shape == (0, 4)
 
 
-def test_a_phrase_longer_than_the_text_tower_is_cut(detector: Owlv2Detector, images: list[Image.Image]) -> None:
+def test_long_phrase_is_cut(detector: Owlv2Detector, images: list[Image.Image]) -> None:
     fitting, longer = Query.of_phrases(["a b c d e f"]), Query.of_phrases(["a b c d e f g"])
     (whole,), (cut,) = (detector.detect(images[:1], [query]) for query in (fitting, longer))
     assert whole.notices == ()
@@ -66,15 +64,13 @@ def test_a_phrase_longer_than_the_text_tower_is_cut(detector: Owlv2Detector, ima
     assert not np.allclose(whole.scores, shorter.scores, atol=1e-3)
 
 
-def test_a_phrase_of_which_the_tokenizer_leaves_nothing_scores_0(
-    detector: Owlv2Detector, images: list[Image.Image]
-) -> None:
+def test_phrase_without_tokens_scores_0(detector: Owlv2Detector, images: list[Image.Image]) -> None:
     (found,) = detector.detect(images[:1], [Query.of_phrases(["star", "\x00\u200b"])])
     assert found.scores[:, 0].min() > 0
     assert found.scores[:, 1].max() == 0
 
 
-def test_the_least_score_counts(owlv2: str, detector: Owlv2Detector, images: list[Image.Image]) -> None:
+def test_minimum_score_counts(owlv2: str, detector: Owlv2Detector, images: list[Image.Image]) -> None:
     (whole,) = detector.detect(images[:1], [Query.of_phrases(PHRASES)])
     least = float(np.median(whole.scores.max(1)))
     strict = Owlv2Detector(Owlv2Options(model=owlv2, score_min=least))
@@ -83,7 +79,7 @@ def test_the_least_score_counts(owlv2: str, detector: Owlv2Detector, images: lis
     assert (np.diff(part.scores.max(1)) <= 0).all()
 
 
-def test_a_red_image_reaches_the_model_red(detector: Owlv2Detector) -> None:
+def test_red_image_reaches_the_model_red(detector: Owlv2Detector) -> None:
     seen: list[torch.Tensor] = []
     hook = detector._model.register_forward_pre_hook(
         lambda _, __, inputs: seen.append(inputs["pixel_values"]), with_kwargs=True
@@ -96,9 +92,7 @@ def test_a_red_image_reaches_the_model_red(detector: Owlv2Detector) -> None:
     torch.testing.assert_close(pixels.mean((1, 2)).float(), torch.tensor([1.0, 0.0, 0.0]), atol=1e-4, rtol=0)
 
 
-def test_a_image_that_the_model_cannot_answer_leaves_the_others_theirs(
-    detector: Owlv2Detector, images: list[Image.Image]
-) -> None:
+def test_image_with_nan_leaves_the_others_intact(detector: Owlv2Detector, images: list[Image.Image]) -> None:
     def spoil(_: object, __: object, inputs: dict[str, torch.Tensor]) -> None:
         inputs["pixel_values"][1] = torch.nan
 

@@ -14,12 +14,12 @@ SPLIT, CUT = NoticeKind.PROMPT_SPLIT, NoticeKind.PHRASE_CUT
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    """A token for every word and sign."""
+    """Return a token for every word and sign."""
     return [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
 
 
 def marked(part: Part) -> str:
-    """A part's text with its phrases in brackets, and their places in the whole query."""
+    """Return a part's text with its phrases in brackets, each with its index in the whole query."""
     text = part.query.text
     for index, (start, end) in reversed(list(zip(part.phrases, part.query.spans, strict=True))):
         text = f"{text[:start]}[{text[start:end]}]{index}{text[end:]}"
@@ -27,7 +27,7 @@ def marked(part: Part) -> str:
 
 
 def query(text: str) -> Query:
-    """The query whose phrases are in brackets."""
+    """Make the query whose phrases are in brackets."""
     bare, spans = "", []
     for piece in re.split(r"(\[[^]]*\])", text):
         inside = piece.strip("[]")
@@ -40,7 +40,7 @@ def query(text: str) -> Query:
 @pytest.mark.parametrize(
     ("text", "limit", "parts", "notices"),
     [
-        ("nothing asked", 1, [], ()),
+        ("no phrases", 1, [], ()),
         ("[a cat] . [two dogs] .", 6, ["[a cat]0 . [two dogs]1 ."], ()),
         ("[a cat] . [two dogs] .", 5, ["[a cat]0 . ", "[two dogs]1 ."], (SPLIT,)),
         ("[a] . [b] . [c] . [d] . [e] .", 5, ["[a]0 . [b]1 . ", "[c]2 . [d]3 . ", "[e]4 ."], (SPLIT,)),
@@ -54,7 +54,7 @@ def query(text: str) -> Query:
         ("[one]", 1, [], (CUT,)),
     ],
 )
-def test_a_query_is_split_only_where_it_does_not_fit(
+def test_query_is_split_only_if_too_long(
     text: str, limit: int, parts: list[str], notices: tuple[NoticeKind, ...]
 ) -> None:
     found = split_query(query(text), words, limit)
@@ -66,7 +66,7 @@ def test_a_query_is_split_only_where_it_does_not_fit(
     ("text", "closed"),
     [("a cat", "a cat ."), ("a cat.", "a cat."), ("a cat . ", "a cat . "), ("a cat?", "a cat? ."), ("", " .")],
 )
-def test_a_prompt_ends_with_a_full_stop(text: str, closed: str) -> None:
+def test_prompt_ends_with_a_full_stop(text: str, closed: str) -> None:
     assert close_prompt(text) == closed
 
 
@@ -74,7 +74,7 @@ phrases = st.lists(st.text(min_size=1, max_size=12).filter(str.strip), max_size=
 
 
 @given(phrases, st.integers(min_value=1, max_value=40))
-def test_every_phrase_of_a_list_is_asked_for_once_and_in_order(texts: list[str], limit: int) -> None:
+def test_every_phrase_is_in_one_part_in_order(texts: list[str], limit: int) -> None:
     whole = Query.of_phrases(texts)
     found = split_query(whole, words, limit)
     asked = [index for part in found.parts for index in part.phrases]

@@ -37,7 +37,7 @@ both = pytest.mark.parametrize("name", ["letters", "toyworld"])
         ((0, 8), [1, 2, 3], [0.5, 1.3 / 3], [0.9, 1.0]),
     ],
 )
-def test_a_phrase_scores_as_its_tokens_do(
+def test_phrase_score_reduces_its_tokens(
     span: tuple[int, int], tokens: list[int], mean: list[float], highest: list[float]
 ) -> None:
     own = span_tokens(OFFSETS, [span])
@@ -46,7 +46,7 @@ def test_a_phrase_scores_as_its_tokens_do(
     assert span_scores(TOKEN_SCORES, own, "max")[:, 0].tolist() == highest
 
 
-def test_tokens_without_characters_are_nobody_s() -> None:
+def test_tokens_without_characters_belong_to_no_phrase() -> None:
     assert not span_tokens([(2, 2), (0, 0)], [(0, 5)]).any()
     assert span_tokens([], [(0, 5)]).shape == (1, 0)
     assert span_scores(TOKEN_SCORES, span_tokens(OFFSETS, []), "mean").shape == (2, 0)
@@ -60,7 +60,7 @@ wordlike = st.text(alphabet=tricky, min_size=1, max_size=30).filter(str.strip)
 @both
 @given(texts=st.lists(anything | wordlike, max_size=100))
 @example(texts=["man", "woman", "##man", "[SEP]", "\x00", "İstanbul", "한", "ﬁ", "\ud83d\ude00", "e\u0301", "\u0301"])
-def test_in_a_list_a_phrase_has_the_tokens_that_it_has_alone(name: str, texts: list[str]) -> None:
+def test_phrase_in_a_list_has_its_own_tokens(name: str, texts: list[str]) -> None:
     query = Query.of_phrases(texts)
     assert query.phrases == tuple(texts)
     ids, offsets = encode_prompts(tokenizer(name), [close_prompt(query.text)])
@@ -73,7 +73,7 @@ def test_in_a_list_a_phrase_has_the_tokens_that_it_has_alone(name: str, texts: l
 
 @both
 @given(data=st.data(), text=anything | wordlike)
-def test_in_a_caption_tokens_are_chosen_as_character_by_character(name: str, data: st.DataObject, text: str) -> None:
+def test_caption_tokens_match_character_by_character(name: str, data: st.DataObject, text: str) -> None:
     borders = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)))
     spans = [(start, end) for start, end in zip(borders[::2], borders[1::2], strict=False) if text[start:end].strip()]
     query = Query(text, tuple(spans))
@@ -88,7 +88,7 @@ def test_in_a_caption_tokens_are_chosen_as_character_by_character(name: str, dat
 
 @both
 @given(texts=st.lists(anything | wordlike, min_size=1, max_size=20), limit=st.integers(4, 30))
-def test_split_prompts_fit_by_the_model_s_own_count(name: str, texts: list[str], limit: int) -> None:
+def test_split_prompts_fit_by_the_model_count(name: str, texts: list[str], limit: int) -> None:
     query = Query.of_phrases(texts)
     found = split_query(query, functools.partial(text_offsets, tokenizer(name)), limit - 2)
     for part in found.parts:
@@ -102,7 +102,7 @@ def test_special_tokens_in_a_text_are_words() -> None:
     assert ids["attention_mask"][1].tolist() == [1, 1, 1] + [0] * (len(offsets[0]) - 3)
 
 
-def test_a_phrase_that_the_tokenizer_drops_has_no_tokens() -> None:
+def test_phrase_dropped_by_the_tokenizer_has_no_tokens() -> None:
     query = Query.of_phrases(["cat", "\x00\u200b", "\ud800", "dog"])
     _, offsets = encode_prompts(tokenizer("letters"), [query.text])
     assert span_tokens(offsets[0], query.spans).sum(axis=1).tolist() == [1, 0, 0, 1]

@@ -26,14 +26,14 @@ from transformers import (
 
 MAX_TEXT = 24
 POSITIONS = 8
-# The ids of [CLS], [SEP], full stop and question mark are written into GroundingDINO's code.
+# The ids of [CLS], [SEP], full stop and question mark are hard-coded in GroundingDINO.
 
 SPECIALS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
 WORDS = ("a", "cat", "dog", "red", "star", "##s", "two", "man", "wo", "##man", "猫", "ᄒ", "##ᅡ", "##ᆫ")
 
 
 def bert_tokenizer() -> PreTrainedTokenizerFast:
-    """Lower-cases, strips accents and control characters, and parts Chinese characters, as BERT's uncased models do."""
+    """Make a tokenizer that lower-cases, strips accents and splits Chinese characters, as BERT's uncased models do."""
     letters = string.ascii_lowercase + string.digits + "αβγσς"
     pieces = dict.fromkeys((*WORDS, *letters, *(f"##{letter}" for letter in letters), *"!,;:-'#[]()"))
     vocabulary = dict(SPECIALS)
@@ -53,7 +53,7 @@ def bert_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_grounding_dino(folder: Path, architecture: str) -> Path:
-    """Save a GroundingDINO or MM-GroundingDINO that reads 24 tokens and keeps the aspect of images."""
+    """Save a GroundingDINO or MM-GroundingDINO that reads 24 tokens and keeps the aspect ratio of images."""
     backbone = SwinConfig(
         image_size=64,
         patch_size=4,
@@ -98,7 +98,7 @@ def save_grounding_dino(folder: Path, architecture: str) -> Path:
 
 
 def save_owlv2(folder: Path) -> Path:
-    """Save an OWLv2 that reads 8 tokens and looks at 4x4 patches."""
+    """Save an OWLv2 that reads 8 tokens and sees 4x4 patches."""
     words = ["!", "<bos>", "<unk>", *"abcdefg", "red", "star", "<eos>"]
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
@@ -119,7 +119,7 @@ def save_owlv2(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     model = Owlv2ForObjectDetection(config)
-    # Untrained, shift and scale drown the likeness of patch and phrase, here they are 0 and 4; and boxes fill no area.
+    # Untrained shift and scale hide the similarity of patch and phrase, so they are 0 and 4; and boxes have no area.
     with torch.no_grad():
         model.box_head.dense2.weight.mul_(0.1)
         for layer, value in ((model.class_head.logit_shift, 0.0), (model.class_head.logit_scale, 3.0)):

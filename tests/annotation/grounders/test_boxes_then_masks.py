@@ -1,4 +1,4 @@
-"""A detector and a segmenter in turn: what each is given, numbers of detections, and errors at the right image."""
+"""A detector and a segmenter in turn: their inputs, numbers of detections, and errors at the right image."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_image(colour: tuple[int, int, int] = RED, size_wh: tuple[int, int] = (4
 
 
 def scene(size_wh: tuple[int, int]) -> Image.Image:
-    """A red square where the cat's box is and a blue one in the dog's, on grey."""
+    """Return an image with a red square at the cat's box and a blue one at the dog's, on grey."""
     image = make_image((128, 128, 128), size_wh)
     image.paste(RED, (2, 2, 18, 18))
     image.paste(BLUE, (26, 26, 34, 34))
@@ -67,7 +67,7 @@ def three() -> tuple[list[Image.Image], list[Query]]:
 
 @contextmanager
 def pixels_seen(kind: type[torch.nn.Module]) -> Iterator[list[torch.Tensor]]:
-    """Collect the prepared images, shape (B, 3, H, W), that modules of a class are given."""
+    """Collect the prepared images, shape (B, 3, H, W), that modules of a class receive."""
     seen: list[torch.Tensor] = []
 
     def note(module: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ def test_images_without_boxes_are_not_encoded(segmenter: SamSegmenter) -> None:
         assert result.regions
 
 
-def test_numbers_are_places_among_the_detectors_boxes() -> None:
+def test_numbers_are_indices_of_the_detector_boxes() -> None:
     masks = {DOG: None}
     (grounding,) = grounder(by_table(), TableSegmenter(masks)).ground([make_image()], [ASKED])
     assert isinstance(grounding, Grounding)
@@ -138,7 +138,7 @@ def test_numbers_are_places_among_the_detectors_boxes() -> None:
     assert reasons == {2: DropReason.EMPTY_MASK}
 
 
-def test_masks_of_real_models_lie_in_the_frame_of_their_own_image(segmenter: SamSegmenter) -> None:
+def test_masks_have_the_frame_of_their_image(segmenter: SamSegmenter) -> None:
     sizes = [(90, 37), (40, 44), (64, 64), (40, 44)]
     results = grounder(by_table(), segmenter, batch=2).ground([scene(size) for size in sizes], [ASKED] * 4)
     for (width, height), result in zip(sizes, results, strict=True):
@@ -153,7 +153,7 @@ def test_masks_of_real_models_lie_in_the_frame_of_their_own_image(segmenter: Sam
             assert top + box_height <= region.box_xyxy[3] + 4
 
 
-def test_each_image_of_a_mixed_company_has_its_own_answer() -> None:
+def test_each_image_of_a_mixed_batch_has_its_result() -> None:
     images = [make_image(colour, size) for colour, size in ((RED, (50, 40)), (GREEN, (40, 60)), (BLUE, (50, 40)))]
     queries = [Query.of_phrases(["a dog"]), ASKED, Query.of_phrases(["a cat"])]
     results = grounder(by_table(unusable=frozenset([GREEN])), TableSegmenter(), batch=2).ground(images, queries)
@@ -161,7 +161,7 @@ def test_each_image_of_a_mixed_company_has_its_own_answer() -> None:
     assert scores == [(0.75,), DropReason.NOT_FINITE, (0.9,)]
 
 
-def test_each_image_is_asked_its_own_query() -> None:
+def test_each_image_gets_its_own_query() -> None:
     queries = [Query.of_phrases(["a dog"]), ASKED, Query.of_phrases(["a cat"])]
     detector = by_table()
     results = grounder(detector, TableSegmenter(), batch=2).ground(three()[0], queries)
@@ -180,7 +180,7 @@ def test_notices_and_identities_pass_through() -> None:
 
 
 def check_lost(results: Sequence[Grounding | UnusableError], reason: DropReason) -> None:
-    """The second image has the reason, and the others what they have without it."""
+    """Check that the second image has the reason, and the others what they have without it."""
     images, queries = three()
     alone = grounder(by_table(), TableSegmenter()).ground([images[0], images[2]], queries[:2])
     assert isinstance(results[1], UnusableError)
@@ -188,7 +188,7 @@ def check_lost(results: Sequence[Grounding | UnusableError], reason: DropReason)
     assert [results[0], results[2]] == alone
 
 
-def test_an_error_of_the_detector_lands_at_its_image_which_is_not_cut_out() -> None:
+def test_detector_error_skips_the_segmenter() -> None:
     segmenter = TableSegmenter()
     results = grounder(by_table(unusable=frozenset([GREEN])), segmenter).ground(*three())
     check_lost(results, DropReason.NOT_FINITE)
@@ -196,7 +196,7 @@ def test_an_error_of_the_detector_lands_at_its_image_which_is_not_cut_out() -> N
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_image_too_large_for_either_model_is_lost_alone(batch: int) -> None:
+def test_only_the_too_large_image_is_lost(batch: int) -> None:
     memory = Memory(never=frozenset([GREEN]))
     for results in (
         grounder(by_table(memory=memory), TableSegmenter(), batch).ground(*three()),
@@ -205,7 +205,7 @@ def test_a_image_too_large_for_either_model_is_lost_alone(batch: int) -> None:
         check_lost(results, DropReason.OUT_OF_MEMORY)
 
 
-def test_memory_that_runs_out_in_one_model_halves_the_batches_of_that_one_alone() -> None:
+def test_out_of_memory_halves_one_model_only() -> None:
     images, queries = ([*part, part[0]] for part in three())
     plain = grounder(by_table(), TableSegmenter()).ground(images, queries)
     for of_detector, of_segmenter in ((Memory(most=1), Memory()), (Memory(), Memory(most=1))):
@@ -218,7 +218,7 @@ def test_memory_that_runs_out_in_one_model_halves_the_batches_of_that_one_alone(
         assert halved.asked[6:] == [1, 1, 1, 1], "what was learnt is kept"
 
 
-def test_both_stages_are_clocked_in_images() -> None:
+def test_both_stages_are_timed_in_images() -> None:
     stages = Stages()
     grounder(by_table(unusable=frozenset([GREEN])), TableSegmenter(), stages=stages).ground(*three())
     assert stages.items == {"detect": 3, "segment": 2}
@@ -231,6 +231,6 @@ def test_other_errors_end_the_run() -> None:
 
 
 @pytest.mark.parametrize("queries", [[], [ASKED, ASKED]])
-def test_a_query_a_image_is_asked_for(queries: list[Query]) -> None:
+def test_images_and_queries_must_be_equally_many(queries: list[Query]) -> None:
     with pytest.raises(ValueError, match="zip"):
         grounder(by_table(), TableSegmenter()).ground([make_image()], queries)

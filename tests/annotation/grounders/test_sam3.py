@@ -1,4 +1,4 @@
-"""SAM 3 at its smallest, with random weights: what is tested is how it is asked and read."""
+"""SAM 3 at its smallest, with random weights: tests its inputs and how its output is read."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def grounder(folder: str) -> Any:
 
 
 @needs_torchvision
-def test_each_phrase_has_regions_of_its_own_and_numbers_run_through_the_image(grounder: Any) -> None:
+def test_each_phrase_has_its_own_numbered_regions(grounder: Any) -> None:
     query = Query.of_phrases(["a red ball", "two cats"])
     grounding = grounder.ground([IMAGE], [query])[0]
     assert isinstance(grounding, Grounding)
@@ -113,7 +113,7 @@ def test_each_phrase_has_regions_of_its_own_and_numbers_run_through_the_image(gr
 
 
 @needs_torchvision
-def test_boxes_scores_and_masks_are_those_of_transformers(grounder: Any) -> None:
+def test_boxes_scores_and_masks_equal_transformers(grounder: Any) -> None:
     grounding = grounder.ground([IMAGE], [Query.of_phrases(["a red ball"])])[0]
     inputs = grounder._processor.image_processor([IMAGE], return_tensors="pt")
     tokens = grounder._processor.tokenizer("a red ball", padding="max_length", max_length=8, return_tensors="pt")
@@ -135,7 +135,7 @@ def test_boxes_scores_and_masks_are_those_of_transformers(grounder: Any) -> None
 
 
 @needs_torchvision
-def test_a_image_is_encoded_once_for_all_phrases_and_not_at_all_without_any(grounder: Any) -> None:
+def test_image_is_encoded_once_if_it_has_phrases(grounder: Any) -> None:
     seen: list[torch.Tensor] = []
     handle = grounder._model.vision_encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     red = Image.new("RGB", (50, 30), (255, 0, 0))
@@ -148,7 +148,7 @@ def test_a_image_is_encoded_once_for_all_phrases_and_not_at_all_without_any(grou
 
 
 @needs_torchvision
-def test_detections_below_the_least_score_are_not_given(folder: str, grounder: Any) -> None:
+def test_detections_below_the_minimum_are_left_out(folder: str, grounder: Any) -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     query = Query.of_phrases(["a dog"])
@@ -159,14 +159,14 @@ def test_detections_below_the_least_score_are_not_given(folder: str, grounder: A
 
 
 @needs_torchvision
-def test_a_phrase_that_is_too_long_is_cut_and_told(grounder: Any) -> None:
+def test_long_phrase_is_cut_with_a_notice(grounder: Any) -> None:
     grounding = grounder.ground([IMAGE], [Query.of_phrases(["a dog", "a " * 9 + "dog"])])[0]
     assert grounding.notices == (NoticeKind.PHRASE_CUT,)
     assert grounder.ground([IMAGE], [Query.of_phrases(["a dog"])])[0].notices == ()
 
 
 @needs_torchvision
-def test_faults_of_one_image_leave_the_others(folder: str) -> None:
+def test_fault_of_one_image_leaves_the_others_intact(folder: str) -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     grounder = Sam3Grounder(Sam3Options(model=folder, score_min=0.0))
@@ -188,7 +188,7 @@ def test_faults_of_one_image_leave_the_others(folder: str) -> None:
 
 
 @needs_torchvision
-def test_a_shorter_type_is_for_the_encoder(folder: str) -> None:
+def test_shorter_type_is_used_for_the_encoder(folder: str) -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     grounder = Sam3Grounder(Sam3Options(model=folder, score_min=0.0), dtype="bfloat16")
@@ -199,15 +199,15 @@ def test_a_shorter_type_is_for_the_encoder(folder: str) -> None:
 
 
 @needs_torchvision
-def test_another_architecture_is_refused() -> None:
+def test_other_architecture_is_refused() -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     with pytest.raises(ModelError, match="type sam; give one of type sam3 or sam3_video"):
         Sam3Grounder(Sam3Options(model="toyworld:segmenter"))
 
 
-@pytest.mark.skipif(HAS_TORCHVISION, reason="torchvision is here")
-def test_without_torchvision_the_command_is_told() -> None:
+@pytest.mark.skipif(HAS_TORCHVISION, reason="torchvision is installed")
+def test_missing_torchvision_names_the_command() -> None:
     from datasetkit.annotation.grounders.sam3 import Sam3Grounder
 
     with pytest.raises(MissingPackageError, match=r"sam3 needs torchvision.*pip install"):

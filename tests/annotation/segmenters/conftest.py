@@ -37,7 +37,7 @@ SIDE_PX, PATCH_PX, WIDTH = 64, 8, 32
 
 @dataclass(frozen=True)
 class Kind:
-    """How to make a segmenter, and where in it the parts are that are counted and broken."""
+    """How to make a segmenter, and which of its modules are counted and broken."""
 
     make: Callable[..., Any]
     encoder: str
@@ -122,7 +122,7 @@ def sam2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _spread(model: Any) -> Any:
-    """Give a model random weights that spread its mask logits over several units, as training does."""
+    """Set random weights that spread the mask logits over several units, as training does."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -133,7 +133,7 @@ def _spread(model: Any) -> Any:
 
 
 def _tiny_original(checkpoint: None = None) -> torch.nn.Module:
-    """The package's own classes at the smallest size, as its builders put them together."""
+    """Build the package's classes at the smallest size, combined as by its builders."""
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     grid = SIDE_PX // PATCH_PX
@@ -169,7 +169,7 @@ def _tiny_original(checkpoint: None = None) -> torch.nn.Module:
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the original package, whose registry gives its tiny architecture as ``vit_b``."""
+    """Save a checkpoint of the original package, whose registry has its tiny architecture as ``vit_b``."""
     for package in ("torchvision", "segment_anything"):
         if not importlib.util.find_spec(package):
             pytest.skip(f"segment-anything needs {package}")

@@ -1,4 +1,4 @@
-"""What every segmenter owes to the protocol."""
+"""What the protocol requires of every segmenter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _boxes(count: int, size_hw: tuple[int, int]) -> np.ndarray:
 
 @contextmanager
 def _watched(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collect what a module is given first, call by call."""
+    """Collect a module's first argument, call by call."""
     seen: list[torch.Tensor] = []
 
     def note(_: torch.nn.Module, args: tuple, kwargs: dict) -> None:
@@ -53,7 +53,7 @@ def _watched(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
 def _assert_equal(got: Sequence[Sequence[Segment]], expected: Sequence[Sequence[Segment]]) -> None:
     assert [len(segments) for segments in got] == [len(segments) for segments in expected]
     for one, other in zip(chain(*got), chain(*expected), strict=True):
-        # Sums of another order may turn a pixel whose logit is all but 0.
+        # A different order of summation may flip a pixel whose logit is almost 0.
         assert (one.mask.decode() != other.mask.decode()).sum() <= 2
         assert one.predicted_iou == pytest.approx(other.predicted_iou, abs=1e-5)
         assert one.stability == pytest.approx(other.stability, abs=1e-3)
@@ -64,7 +64,7 @@ def segmenter(kind: Any) -> Any:
     return kind.make()
 
 
-def test_segments_are_in_the_images_frame_and_tell_scores(segmenter: Any) -> None:
+def test_segments_have_the_image_frame_and_scores(segmenter: Any) -> None:
     images = _images()
     boxes = [_boxes(4, size_hw) for size_hw in SIZES_HW]
     results = segmenter.segment(images, boxes)
@@ -80,9 +80,7 @@ def test_segments_are_in_the_images_frame_and_tell_scores(segmenter: Any) -> Non
 
 
 @pytest.mark.parametrize("count", [0, 1, 100])
-def test_a_image_is_encoded_once_however_many_boxes_it_has_and_not_at_all_without(
-    kind: Any, segmenter: Any, count: int
-) -> None:
+def test_image_is_encoded_once_if_it_has_boxes(kind: Any, segmenter: Any, count: int) -> None:
     image = _images()[1]
     with (
         _watched(segmenter._model.get_submodule(kind.encoder)) as encoded,
@@ -94,7 +92,7 @@ def test_a_image_is_encoded_once_however_many_boxes_it_has_and_not_at_all_withou
     assert len(decoded) == -(-count // 64)
 
 
-def test_images_without_boxes_are_left_out_of_the_batch(kind: Any, segmenter: Any) -> None:
+def test_images_without_boxes_are_not_batched(kind: Any, segmenter: Any) -> None:
     boxes = [_boxes(2, SIZES_HW[0]), np.zeros((0, 4)), _boxes(3, SIZES_HW[2])]
     with _watched(segmenter._model.get_submodule(kind.encoder)) as encoded:
         results = segmenter.segment(_images(), boxes)
@@ -102,7 +100,7 @@ def test_images_without_boxes_are_left_out_of_the_batch(kind: Any, segmenter: An
     assert [len(pixels) for pixels in encoded] == [2]
 
 
-def test_images_of_different_sizes_at_once_are_as_one_by_one(segmenter: Any) -> None:
+def test_mixed_sizes_equal_single_images(segmenter: Any) -> None:
     images = _images()
     boxes = [_boxes(count, size_hw) for count, size_hw in zip((3, 1, 5), SIZES_HW, strict=True)]
     alone = [segmenter.segment([image], [own])[0] for image, own in zip(images, boxes, strict=True)]
@@ -110,7 +108,7 @@ def test_images_of_different_sizes_at_once_are_as_one_by_one(segmenter: Any) -> 
 
 
 @pytest.mark.parametrize("boxes_per_chunk", [1, 7])
-def test_the_size_of_chunks_changes_nothing(kind: Any, segmenter: Any, boxes_per_chunk: int) -> None:
+def test_chunk_size_changes_nothing(kind: Any, segmenter: Any, boxes_per_chunk: int) -> None:
     boxes = [_boxes(16, SIZES_HW[1])]
     chunked = kind.make(boxes_per_chunk=boxes_per_chunk)
     with _watched(chunked._model.get_submodule(kind.decoder)) as decoded:
@@ -127,7 +125,7 @@ def test_red_reaches_the_model_as_red(kind: Any, segmenter: Any) -> None:
     np.testing.assert_allclose(pixels, (np.array([1.0, 0.0, 0.0]) - mean) / std, atol=1e-4)
 
 
-def test_running_out_of_memory_in_the_decoder_halves_the_chunk_and_loses_nothing(kind: Any, segmenter: Any) -> None:
+def test_out_of_memory_halves_the_chunk_without_loss(kind: Any, segmenter: Any) -> None:
     boxes = [_boxes(13, SIZES_HW[1])]
     small = kind.make(boxes_per_chunk=8)
     calls: list[int] = []
@@ -144,13 +142,13 @@ def test_running_out_of_memory_in_the_decoder_halves_the_chunk_and_loses_nothing
         got = small.segment(_images()[1:2], boxes)
         assert calls == [8, 4, 2, 2, 2, 2, 2, 2, 1]
         small.segment(_images()[1:2], [boxes[0][:4]])
-        assert calls[9:] == [2, 2], "what did not fit once is not tried again"
+        assert calls[9:] == [2, 2], "a size that did not fit is not tried again"
     handle.remove()
     assert len(encoded) == 2, "the images are not encoded again"
     _assert_equal(got, segmenter.segment(_images()[1:2], boxes))
 
 
-def test_a_box_that_does_not_fit_alone_is_left_to_the_caller(kind: Any) -> None:
+def test_single_box_without_memory_raises(kind: Any) -> None:
     segmenter = kind.make()
 
     def fail(*_: object) -> None:
@@ -161,7 +159,7 @@ def test_a_box_that_does_not_fit_alone_is_left_to_the_caller(kind: Any) -> None:
         segmenter.segment(_images()[:1], [_boxes(2, SIZES_HW[0])])
 
 
-def test_a_shorter_type_is_for_the_encoder_and_changes_little(kind: Any, segmenter: Any) -> None:
+def test_shorter_type_changes_little(kind: Any, segmenter: Any) -> None:
     boxes = [_boxes(4, SIZES_HW[1])]
     short = kind.make(dtype="bfloat16")
     with _watched(short._model.get_submodule(kind.encoder)) as encoded:
@@ -172,6 +170,6 @@ def test_a_shorter_type_is_for_the_encoder_and_changes_little(kind: Any, segment
         assert (one_array & other_array).sum() > 0.8 * (one_array | other_array).sum()
 
 
-def test_each_image_needs_its_boxes(segmenter: Any) -> None:
+def test_images_and_boxes_must_be_equally_many(segmenter: Any) -> None:
     with pytest.raises(ValueError, match="shorter"):
         segmenter.segment(_images(), [_boxes(1, SIZES_HW[0])])

@@ -9,17 +9,17 @@ import torch
 from datasetkit.annotation.segmenters.masks import resize, scale_boxes, segment_of, stability_score, unpad
 
 
-def test_boxes_move_with_the_image() -> None:
+def test_boxes_scale_with_the_image() -> None:
     boxes = np.array([[0.0, 0.0, 200.0, 100.0], [50.0, 25.0, 100.0, 50.0]])
     scaled = scale_boxes(boxes, (100, 200), (32, 64))
     np.testing.assert_allclose(scaled, [[0, 0, 64, 32], [16, 8, 32, 16]])
     assert scale_boxes(np.zeros((0, 4)), (5, 6), (7, 8)).shape == (0, 4)
 
 
-def test_padding_is_cut_off_at_the_right_and_at_the_bottom() -> None:
+def test_padding_is_cut_off_right_and_bottom() -> None:
     logits = torch.full((8, 8), -5.0)
     logits[:4] = 5.0
-    # The image took the upper half of the input, so that it is inside everywhere.
+    # The image fills the upper half of the input, so the mask covers all of the image.
     assert (resize(unpad(logits, (32, 32), (14, 32)), (28, 64)) > 0).all()
     assert unpad(logits, (32, 32), (14, 32)).shape == (14, 32)
 
@@ -33,16 +33,14 @@ def test_padding_is_cut_off_at_the_right_and_at_the_bottom() -> None:
         ([[-1.0, -3.0]], None),
     ],
 )
-def test_stability_is_the_iou_of_the_cuts_at_one_and_minus_one(
-    values: list[list[float]], expected: float | None
-) -> None:
+def test_stability_is_the_iou_of_both_cuts(values: list[list[float]], expected: float | None) -> None:
     assert stability_score(torch.tensor(values)) == expected
 
 
 @pytest.mark.parametrize(
     ("given", "expected"), [(0.12345678, 0.123457), (1.02, 1.0), (-0.1, 0.0), (None, None), (math.nan, None)]
 )
-def test_segments_hold_scores_within_their_range(given: float | None, expected: float | None) -> None:
+def test_scores_are_clipped_to_their_range(given: float | None, expected: float | None) -> None:
     segment = segment_of(torch.tensor([[2.0, -2.0], [0.0, 0.5]]), given)
     assert segment.predicted_iou == expected
     assert segment.mask is not None
@@ -50,6 +48,6 @@ def test_segments_hold_scores_within_their_range(given: float | None, expected: 
     assert segment.stability == 0.333333
 
 
-def test_a_mask_without_pixels_is_none() -> None:
+def test_empty_mask_is_none() -> None:
     segment = segment_of(torch.tensor([[-0.5, -2.0]]), 0.9)
     assert (segment.mask, segment.predicted_iou, segment.stability) == (None, 0.9, 0.0)

@@ -14,7 +14,7 @@ def segmenter() -> SamSegmenter:
     return SamSegmenter(SamOptions(model="toyworld:segmenter"))
 
 
-def test_exact_boxes_of_toyworld_give_masks_near_the_true_ones(segmenter: SamSegmenter, scenes: list[Example]) -> None:
+def test_exact_boxes_yield_nearly_true_masks(segmenter: SamSegmenter, scenes: list[Example]) -> None:
     results = segmenter.segment([scene.image for scene in scenes], [scene.boxes_xyxy for scene in scenes])
     ious = []
     for scene, segments in zip(scenes, results, strict=True):
@@ -27,7 +27,7 @@ def test_exact_boxes_of_toyworld_give_masks_near_the_true_ones(segmenter: SamSeg
     assert np.mean(ious) >= 0.9
 
 
-def test_chunks_and_batches_give_the_same_masks(segmenter: SamSegmenter, scenes: list[Example]) -> None:
+def test_chunks_and_batches_do_not_change_masks(segmenter: SamSegmenter, scenes: list[Example]) -> None:
     images, boxes = [scene.image for scene in scenes], [scene.boxes_xyxy for scene in scenes]
     expected = [[segment.mask for segment in segments] for segments in segmenter.segment(images, boxes)]
     for size in (1, 7):
@@ -36,12 +36,12 @@ def test_chunks_and_batches_give_the_same_masks(segmenter: SamSegmenter, scenes:
             assert [segment.mask for segment in chunked.segment([image], [own])[0]] == expected[index]
 
 
-def test_its_identity_names_the_shipped_model(segmenter: SamSegmenter) -> None:
+def test_identity_is_that_of_the_shipped_model(segmenter: SamSegmenter) -> None:
     (identity,) = segmenter.identities
     assert (identity.role, identity.id, identity.revision) == ("segmenter", "toyworld:segmenter", None)
     assert identity.sha256 is not None
 
 
-def test_another_architecture_is_refused() -> None:
+def test_other_architecture_is_refused() -> None:
     with pytest.raises(ModelError, match="type grounding-dino; give one of type sam or sam_hq"):
         SamSegmenter(SamOptions(model="toyworld:detector"))

@@ -1,4 +1,4 @@
-"""The original package against transformers' SAM with the same random weights."""
+"""The original package compared with transformers' SAM with the same random weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from datasetkit.options.models import SamOptions, SegmentAnythingOptions
 
 SIZES_HW = ((64, 64), (128, 96), (37, 90), (300, 41))
 
-# What transformers calls the package's parameters, part by part; the first that fits is taken.
+# What transformers calls the package's parameters, part by part; the first match counts.
 MLP = {"layers.0": "proj_in", "layers.1": "layers.0", "layers.2": "proj_out"}
 NAMES = {
     "image_encoder": "vision_encoder",
@@ -51,7 +51,7 @@ NAMES = {
 
 
 def converted(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The package's weights by transformers' names."""
+    """Return the package's weights under transformers' names."""
     result = {}
     for name, value in state.items():
         if "hypernetworks_mlps" in name or "iou_prediction_head" in name:
@@ -83,8 +83,8 @@ def both(
         prompt_encoder_config=SamPromptEncoderConfig(
             hidden_size=width, image_size=side, patch_size=patch, mask_input_channels=16
         ),
-        # The package's decoder normalises with torch's default. Converted checkpoints have 1e-6, which moves the logits
-        # here by up to 2e-4, and may so turn a pixel.
+        # The package's decoder normalises with torch's default. Converted checkpoints have 1e-6, which changes the
+        # logits here by up to 2e-4 and may flip a pixel.
         mask_decoder_config=SamMaskDecoderConfig(
             hidden_size=width, mlp_dim=width, num_attention_heads=2, iou_head_hidden_dim=width, layer_norm_eps=1e-5
         ),
@@ -99,7 +99,7 @@ def both(
 
 
 @pytest.mark.parametrize("size_hw", SIZES_HW)
-def test_both_give_the_same_logits_masks_and_scores(both: Any, size_hw: tuple[int, int]) -> None:
+def test_logits_masks_and_scores_are_equal(both: Any, size_hw: tuple[int, int]) -> None:
     height, width = size_hw
     rng = np.random.default_rng(height)
     image = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize((width, height))
@@ -121,7 +121,7 @@ def test_both_give_the_same_logits_masks_and_scores(both: Any, size_hw: tuple[in
 
 
 @pytest.mark.parametrize("size_hw", SIZES_HW)
-def test_masks_and_scores_are_those_of_the_packages_own_predictor(both: Any, size_hw: tuple[int, int]) -> None:
+def test_masks_and_scores_equal_the_package_predictor(both: Any, size_hw: tuple[int, int]) -> None:
     from segment_anything import SamPredictor
     from segment_anything.utils.amg import calculate_stability_score
 
@@ -139,13 +139,13 @@ def test_masks_and_scores_are_those_of_the_packages_own_predictor(both: Any, siz
     assert segment.stability == pytest.approx(float(stability[0]), abs=1e-6)
 
 
-def test_its_identity_is_the_files(both: Any, original: Path) -> None:
+def test_identity_is_that_of_the_file(both: Any, original: Path) -> None:
     (identity,) = both[0].identities
     assert (identity.role, identity.id, identity.revision) == ("segmenter", "tiny.pth", None)
     assert len(identity.sha256) == 64
 
 
-def test_what_cannot_be_loaded_is_told(original: Path, tmp_path: Path) -> None:
+def test_unloadable_weights_are_reported(original: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.pth cannot be loaded as vit_b"):
         SegmentAnythingSegmenter(SegmentAnythingOptions(weights=tmp_path / "none.pth"))
     (tmp_path / "text.pth").write_text("no weights")

@@ -1,4 +1,4 @@
-"""Plots and the sheet of samples: there, of a sensible size, the same every time, and right where it can be checked."""
+"""Plots and the sheet of samples: present, of sensible size, reproducible, and correct as far as it can be checked."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_bin_labels() -> None:
     assert share_labels((0, 0.001, 0.03, 0.3)) == ["< 0.1 %", "0.1–3 %", "3–30 %", "> 30 %"]  # noqa: RUF001
 
 
-def test_samples_are_spread_and_have_key_objects_where_there_are_any(tmp_path: Path) -> None:
+def test_samples_are_spread_and_prefer_key_objects(tmp_path: Path) -> None:
     items = [record(number) if number % 5 == 4 else bare_record(number) for number in range(40)]
     rows = rows_of(items)
     manifest = write_folder(tmp_path, {"train": [rows[:25], rows[25:35]], "test": [rows[35:]]}, described=False)

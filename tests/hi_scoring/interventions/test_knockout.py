@@ -264,7 +264,7 @@ def test_missing_heads_are_refused() -> None:
     ("options", "told"),
     [
         ({"flows": ("image -> last",)}, "'image -> last' is not a flow"),
-        ({"flows": ("image->last", "image -> last")}, "name each of them once, not image -> last, image -> last"),
+        ({"flows": ("image->last", "image -> last")}, "name each item once, not image -> last, image -> last"),
         ({"flows": ()}, "at least 1 item"),
         ({"window": 0}, "greater than or equal to 1"),
     ],

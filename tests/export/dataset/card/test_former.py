@@ -133,7 +133,7 @@ def test_a_card_that_cannot_be_kept_ends_the_build_before_anything_is_lost(
     built(folder_recipe(images), out)
     (out / "README.md").write_bytes(front)
     before = contents(out)
-    with pytest.raises(OutputError, match=r"README\.md cannot be kept: .*; mend or delete it"):
+    with pytest.raises(OutputError, match=r"README\.md cannot be kept: .*; fix or delete it"):
         built(folder_recipe(images, limit=1), out, overwrite=True)
     assert contents(out) == before
 
@@ -143,5 +143,5 @@ def test_a_build_that_kept_nothing_gives_way_to_the_corrected_one(images: Path, 
     small = recipe.model_copy(update={"limits": recipe.limits.model_copy(update={"max_pixels": 1})})
     assert built(small, tmp_path / "out")[1] == {}
     assert built(recipe, tmp_path / "out")[0].split_rows == {"train": 2}
-    with pytest.raises(OutputError, match="holds another build"):
+    with pytest.raises(OutputError, match="contains another build"):
         built(small, tmp_path / "out")
