@@ -9,15 +9,15 @@ from datasetkit.options.build import ModelsCommand
 
 
 def listed(options: ModelsCommand, screen: Screen) -> None:
-    """Sizes and licenses come from the Hub, where it answers; nothing is fetched."""
+    """Sizes and licenses are asked of the Hub if it answers; nothing is fetched."""
     screen.show(list_models(options))
 
 
 def fetched(options: ModelsCommand, screen: Screen) -> None:
-    """Only what loading needs is fetched, at the pinned revisions: safetensors, configurations, tokenizers.
+    """Fetch only the files that loading needs (safetensors, configurations, tokenizers), at the pinned revisions.
 
-    A fetch that was interrupted goes on where it was, also within a file. With --to, the folder can be carried to a
-    machine without a network: datasetkit build ... --models DIR.
+    An interrupted fetch resumes where it stopped, also within a file. A folder that was filled with --to can be carried
+    to a machine without a network: datasetkit build ... --models DIR.
     """
     with screen.progress(unit="bytes", kept="what was fetched is kept") as bar:
         found = fetch_models(options, bar)
@@ -25,7 +25,7 @@ def fetched(options: ModelsCommand, screen: Screen) -> None:
 
 
 def checked(options: ModelsCommand, screen: Screen) -> None:
-    """Every file is compared with the digest that the Hub listed. Exit code 1 and one line per fault."""
+    """Compare every file with the digest that the Hub listed. Exit code 1 and one line per fault."""
     found = check_models(options)
     screen.show(found, is_failure=not found.is_sound)
 

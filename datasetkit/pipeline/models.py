@@ -109,15 +109,15 @@ def found_models(
         elif folder is not None:
             absent.append(one.id)
             reasons.append(f"{folder} does not have {'all of it' if found else 'it'}")
-        elif found is None and (reason := _why_not_on_hub(one)) is not None:
+        elif (found is None or found.lacking(has_weights=one.has_weights)) and (reason := _why_not_on_hub(one)):
             absent.append(one.id)
             reasons.append(reason)
     if absent:
-        told = listed(list(dict.fromkeys(absent)))
+        names = listed(list(dict.fromkeys(absent)))
         verb = "is" if len(absent) == 1 else "are"
         command = f"{fetch_command} --to {shlex.quote(str(folder))}" if folder is not None else fetch_command
         raise ModelError(
-            f"{told} {verb} not on this machine, and {listed(list(dict.fromkeys(reasons)))}; "
+            f"{names} {verb} not on this machine, and {listed(list(dict.fromkeys(reasons)))}; "
             f"where the Hub answers, run: {command}"
         )
     return options.with_folders(there)

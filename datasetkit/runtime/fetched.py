@@ -16,7 +16,6 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 
@@ -134,11 +133,10 @@ def find(checkpoint: Checkpoint, root: Path | None) -> Found | None:
 
     """
     try:
-        validate_repo_id(checkpoint.id)
+        config = try_to_load_from_cache(checkpoint.id, "config.json", revision=checkpoint.revision)
     except HFValidationError as error:
         raise ModelError(f"{checkpoint.id} is neither a folder nor a Hub id: {one_line(error)}") from None
     if root is None:
-        config = try_to_load_from_cache(checkpoint.id, "config.json", revision=checkpoint.revision)
         folder = Path(config).parent if isinstance(config, str) else None
         return None if folder is None else Found(folder, Listing.read(folder))
     found = []

@@ -1,4 +1,4 @@
-"""Models from the Hub to this machine. Owns which files are fetched, and that a cut download goes on where it was."""
+"""Models from the Hub to this machine. Owns which files are fetched, and that an interrupted download resumes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def ask_hub(checkpoint: Checkpoint) -> Listing:
 def fetch(checkpoint: Checkpoint, listing: Listing, root: Path | None, count: Callable[[int], None]) -> Found:
     """Fetch what is missing of a model.
 
-    A file that was cut short goes on where it ended, also in another process; each is renamed once its digest is right.
+    A partial file is resumed, also by another process (the Hub's own client starts it again); each file is renamed once
+    its digest is right.
 
     Args:
         checkpoint: the model.
@@ -90,7 +91,7 @@ def fetch(checkpoint: Checkpoint, listing: Listing, root: Path | None, count: Ca
                 hf_hub_download(checkpoint.id, name, revision=checkpoint.revision)
         except httpx.TransportError as error:
             raise HubError(
-                f"{checkpoint.id}: the connection broke ({first_line(error)}); what came is kept: run it again"
+                f"{checkpoint.id}: the connection broke ({first_line(error)}); what came is kept; run the same command again"
             ) from error
         except HfHubHTTPError as error:
             raise HubError(_refusal(checkpoint, error), error.response.status_code) from error
@@ -122,12 +123,12 @@ def _fetch_file(listing: Listing, name: str, target: Path, count: Callable[[int]
         )
     if partial.stat().st_size != file.size or file_etag(partial, file.etag) != file.etag:
         partial.unlink()
-        raise ModelError(f"{listing.id}: {name} is not the file that the Hub listed: its digest differs; run it again")
+        raise ModelError(f"{listing.id}: {name} is not the file that the Hub listed: its digest differs; run the same command again")
     partial.replace(target)
 
 
 class _Counter:
-    """Stands where the Hub's client would make a progress bar, and counts bytes."""
+    """Replaces the progress bar of the Hub's client, and counts bytes."""
 
     def __init__(self, count: Callable[[int], None]) -> None:
         self._count = count

@@ -142,7 +142,7 @@ def test_a_cut_fetch_goes_on_within_the_file(
     code, _, errors = run("models", "fetch", "--preset", preset, *to)
     assert code == 1
     assert f"{DETECTOR}: the connection broke" in errors
-    assert "what came is kept: run it again" in errors
+    assert "what came is kept; run the same command again" in errors
     hub.faults.clear()
     hub.traffic.clear()
     code, _, errors = run("models", "fetch", "--preset", preset, *to)
