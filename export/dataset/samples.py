@@ -113,8 +113,17 @@ def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
                         yield row
 
 
-    The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
-    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
+def _is_ambiguous(row: _Row) -> bool:
+    return any(phrase["status"] == PhraseStatus.AMBIGUOUS for phrase in row["phrases"])
+
+
+def _nearest(places: Sequence[int], is_good: Sequence[bool], needed: Sequence[int] = ()) -> list[int]:
+    """Move each index to the next free good one, or, without one, to any free one.
+
+    Of the places ``needed``, the best for the first place is taken there: a good one if there is any.
+    """
+    taken = {max(needed, key=lambda place: (is_good[place], -place))} if needed else set[int]()
+    for place in places[len(taken) :]:
         ahead = [(place + step) % len(is_good) for step in range(len(is_good))]
         free = [index for index in ahead if index not in taken]
         taken.add(next((index for index in free if is_good[index]), free[0]))
@@ -170,8 +179,7 @@ def _write_description(sheet: Image.Image, origin_xy: tuple[int, int], row: _Row
 
 
 def _marks(row: _Row) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-    The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
-    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
+    """Yield the span and the light colours of every phrase that names key objects."""
     shown = {item["id"] for item in row["objects"] if item["is_key"]}
     for phrase in row["phrases"]:
         colours = [object_colour(object_id) for object_id in phrase["object_ids"] if object_id in shown]
@@ -181,6 +189,5 @@ def _marks(row: _Row) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
 
 
 def _plain(text: str, is_cut: bool = False) -> str:
-    The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
-    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
+    """Replace every white-space character by a space, so that lines stay whole and spans valid."""
     return re.sub(r"\s", " ", text) + ("\N{HORIZONTAL ELLIPSIS}" if is_cut else "")

@@ -19,7 +19,7 @@ import datasetkit
 from datasetkit.cli.build import RecipeFile, build
 from datasetkit.cli.commands import command
 from datasetkit.cli.group import COMMANDS, DATASET, HEADS, TOOLS
-from datasetkit.cli.lazy import Lazy
+from datasetkit.cli.lazy import Lazy, LazyGroup
 from datasetkit.cli.screen import Screen
 from datasetkit.cli.signals import AFTER_SIGNALS, WORDS
 from datasetkit.core.errors import DatasetkitError
@@ -78,8 +78,18 @@ def command_page(title: str, panel: str) -> str:
     parts = [f"# {title}\n", _EVERY, ""]
     for name, lazy in COMMANDS.items():
         if lazy.panel == panel and name != "build":
-            parts += [f"## {name}\n", *command_parts(name, lazy)]
+            for spelled, one in members(name, lazy):
+                parts += [f"## {spelled}\n", *command_parts(spelled, one)]
     return "\n".join(parts)
+
+
+def members(name: str, lazy: Lazy) -> Iterator[tuple[str, Lazy]]:
+    """Yield a command, or the commands of a group, each as it is typed."""
+    made = lazy.load(name)
+    if isinstance(made, LazyGroup):
+        yield from ((f"{name} {inner}", one) for inner, one in made.table.items())
+    else:
+        yield name, lazy
 
 
 def command_parts(name: str, lazy: Lazy) -> list[str]:

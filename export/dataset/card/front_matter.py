@@ -10,6 +10,7 @@ import yaml
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.schema import row_schema
+from datasetkit.export.dataset.card.models import found_by_models
 from datasetkit.export.dataset.card.parts import front_value, split_card
 from datasetkit.export.dataset.licenses import card_license
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LICENSE_NAME, Manifest
@@ -94,7 +95,8 @@ def _annotations_creators(manifest: Manifest, total: Summary) -> list[str]:
     if not total.objects:
         return ["no-annotation"]
     is_rendered = manifest.options["source"]["name"] == "toyworld"
-    if manifest.models or total.scores or is_rendered:  # scores: of models, in a dataset that was built before
+    # Scores are those of models, in a dataset that was built before.
+    if found_by_models(manifest) or total.scores or is_rendered:
         return ["machine-generated"]
     return ["found"]
 

@@ -12,18 +12,16 @@ from datasetkit.export.dataset.model_scores import ScoreSummary
 from datasetkit.runtime.checkpoints import PREFIX
 
 _SHORT_DIGITS = 12
-# As their makers state them on the models' pages; of the checkpoints that our presets name.
+# The licenses of the checkpoints that the presets name, as their makers state them on the models' pages.
 _LICENSES = {
     "HuggingFaceTB/SmolVLM-256M-Instruct": "Apache-2.0",
-    "IDEA-Research/grounding-dino-base": "Apache-2.0",
     "IDEA-Research/grounding-dino-tiny": "Apache-2.0",
     "facebook/sam-vit-base": "Apache-2.0",
-    "facebook/sam-vit-huge": "Apache-2.0",
-    "facebook/sam-vit-large": "Apache-2.0",
 }
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _THRESHOLDS = {
     "captioner.prompt": "the captioner's prompt, where it wrote a description",
+    "captioner.max_side_px": "longest side of the image that the captioner read, px",
     "captioner.temperature": "0 took the likeliest word each time",
     "captioner.seed": "seed of the captioner's draws",
     "detector.score_min": "boxes with no phrase above it were left out",
@@ -56,6 +54,11 @@ _SCORES = {
 }
 
 
+def found_by_models(manifest: Manifest) -> bool:
+    """Return whether models found the objects; a captioner alone leaves those of the source."""
+    return any(model.role != "captioner" for model in manifest.models)
+
+
 def model_table(manifest: Manifest) -> Markdown:
     """Lay out which weights were used."""
     return table(
@@ -86,13 +89,15 @@ def threshold_table(recipe: Mapping[str, Any], *, captioned: bool) -> Markdown:
     """
     options = recipe.get("grounding") or {}
     idle = {"captioner"} if not captioned else set()
+    if "detector" in options and options["detector"] is None:
+        idle |= {path.partition(".")[0] for path in _THRESHOLDS} - {"captioner"}
     if not options.get("similarity"):
         idle.add("filters.similarity_min")
     rows = []
     for path, meaning in _THRESHOLDS.items():
         part, _, name = path.partition(".")
-        if not idle & {part, path} and name in (options.get(part) or {}):
-            rows.append([code(path), options[part][name], meaning])
+        if not idle & {part, path} and (value := (options.get(part) or {}).get(name)) is not None:
+            rows.append([code(path), value, meaning])
     return table(["option", "value", "meaning"], rows)
 
 

@@ -18,6 +18,7 @@ from datasetkit.core.schema import FIRST_VERSION
 from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.card.front_matter import card_schema, card_yaml, front_matter, hub_source
 from datasetkit.export.dataset.card.models import (
+    found_by_models,
     model_license_table,
     model_table,
     plugin_table,
@@ -127,6 +128,7 @@ def render_card(
         score_table=score_table(total.scores),
         knows_scenes_only=any(model.id.startswith(PREFIX) for model in manifest.models),  # the shipped ones
         captioned=captioned,
+        found_by_models=found_by_models(manifest),
         has_captioner=any(model.role == "captioner" for model in manifest.models),
         recaptions=(manifest.options["grounding"] or {}).get("recaption", False),
         key_max=manifest.options["key_max"],

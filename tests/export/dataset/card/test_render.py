@@ -417,7 +417,7 @@ def test_detections_have_a_column_where_there_are_any(built: Path, tmp_path: Pat
 @pytest.mark.parametrize("source", ["coco", "folder", "toyworld"])
 def test_the_card_warns_of_models_whatever_the_source(tmp_path: Path, source: str) -> None:
     notices = (Notice("record 1", NoticeKind.CAPTIONED),)
-    advice = card_with_models(tmp_path, SHIPPED, source=source, notices=notices).split("careful about")[1]
+    advice = card_with_models(tmp_path, SHIPPED, DETECTOR, source=source, notices=notices).split("careful about")[1]
     assert "Masks and links were made by models" in advice
     assert "on photographs, their output means nothing" in advice
     assert "1 description was written by a model" in advice
