@@ -1,14 +1,18 @@
-"""How well words find their objects: the aligner against hand labels on captions of coco_mini.
+"""Quality of the alignment of phrases with objects: the aligner against hand labels on captions of coco_mini.
 
 python -m benchmarks.alignment [--half a|b] [--detections] [--errors] [--coco-mini DIR]
 
 With ``--detections``, phrases are linked with perfect detections instead of objects of known categories: a detector
-made of the human boxes scores each phrase by what its noun may name; from there on all is as with any detector.
+that knows the human boxes scores each phrase by what its noun may name; all later steps are as with any detector.
 
 A predicted phrase answers for a labelled span if their head nouns overlap. Links are (span, instance) pairs,
-micro-averaged over the spans that are labelled resolved: a resolvable span called ambiguous misses all its links, and
-links of a phrase that is labelled absent, or not labelled at all, are false. Spans labelled ambiguous are scored apart:
-by the F1 of the status "ambiguous" over all phrases, and by the share of labelled candidates among the predicted ones.
+micro-averaged over the spans that are labelled resolved: a resolvable span that is predicted ambiguous misses all of
+its links, and links of a phrase that is labelled absent, or not labelled at all, are false. Spans labelled ambiguous
+are scored separately: by the F1 of the status "ambiguous" over all phrases, and by the share of labelled candidates
+among the predicted ones.
+
+Intervals are 95 % percentile bootstraps over captions, whose links are not independent of each other. The figures of
+half b are in ``export/dataset/quality.py``, from where cards and previews quote them: change them there, too.
 """
 
 from __future__ import annotations
@@ -22,6 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.perfect_detections import link_detections
 from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder
@@ -31,11 +38,13 @@ from datasetkit.core.record import EncodedImage, KeyObject, Phrase, PhraseStatus
 LABELS = Path(__file__).parent / "alignment_labels"
 COCO_MINI = Path(__file__).resolve().parents[2] / "shared" / "coco_mini"
 
+DRAWS, SEED = 10_000, 0
+
 Align = Callable[[Record], tuple[Phrase, ...]]
 
 
 class MissingInputError(Exception):
-    """Labels or images' annotations are not there."""
+    """Labels or annotations are missing."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A phrase with the place of its head and COCO's annotation ids."""
+    """A phrase with the span of its head and COCO annotation ids."""
 
     start: int
     end: int
@@ -74,7 +83,13 @@ class Counts:
     ambiguous_right: int = 0
     candidates_labelled: int = 0
     candidates_found: int = 0
+    links_by_caption: list[tuple[int, int, int]] = field(default_factory=list)  # labelled, predicted, right
     errors: list[str] = field(default_factory=list)
+
+    @property
+    def links(self) -> tuple[int, int, int]:
+        """Links labelled, predicted and right so far."""
+        return self.links_labelled, self.links_predicted, self.links_right
 
 
 class CocoMini:
@@ -97,7 +112,7 @@ class CocoMini:
                 self._annotations.setdefault(item["image_id"], []).append(item)
 
     def record(self, caption_id: int) -> tuple[Record, list[int]]:
-        """Give a caption's record and the COCO annotation id of each object; the object's id is its place."""
+        """Return the record of a caption, and the COCO annotation ids of its objects, indexed by object id."""
         caption = self._captions[caption_id]
         image = self._images[caption["image_id"]]
         size_hw = image["height"], image["width"]
@@ -114,7 +129,7 @@ class CocoMini:
         record = Record(
             record_id=str(caption_id),
             image_id=str(image["id"]),
-            # The aligner looks at no pixels, so the image stays unread.
+            # The aligner does not use pixels, so the image is not read.
             image=EncodedImage(b"unread", image["file_name"], image["width"], image["height"]),
             description=caption["caption"],
             source=Provenance(image["file_name"], "unknown", "0" * 64),
@@ -137,7 +152,7 @@ def align_known_objects(record: Record) -> tuple[Phrase, ...]:
 
 
 def predict(record: Record, annotation_ids: list[int], align: Align) -> list[Prediction]:
-    """Align a record and give its phrases with COCO's ids."""
+    """Align a record and return its phrases with COCO ids."""
     found = NounPhraseFinder().find(record.description or "")
     phrases = align(record)
     return [
@@ -154,7 +169,7 @@ def predict(record: Record, annotation_ids: list[int], align: Align) -> list[Pre
 
 
 def paired(spans: list[Span], predictions: list[Prediction]) -> Iterator[tuple[Span | None, Prediction | None]]:
-    """Pair each span with the first unused phrase whose head overlaps it; what is left over stands alone."""
+    """Pair each span with the first unused phrase whose head overlaps it; the rest stays unpaired."""
     free = list(predictions)
     for span in spans:
         match = next((item for item in free if item.start < span.end and span.start < item.end), None)
@@ -204,23 +219,33 @@ def run(half: str, coco: CocoMini, align: Align) -> Counts:
         counts.captions += 1
         for labelled in spans:
             counts.spans[labelled.kind] += 1
+        before = counts.links
         for span, prediction in paired(spans, predict(record, annotation_ids, align)):
             count_pair(counts, label["caption_id"], span, prediction)
+        labelled_links, predicted, right = (now - then for now, then in zip(counts.links, before, strict=True))
+        counts.links_by_caption.append((labelled_links, predicted, right))
     return counts
 
 
 def ratio(part: int, whole: int) -> float:
-    """Divide, giving NaN where there is nothing to measure."""
+    """Divide; return NaN if the denominator is 0."""
     return part / whole if whole else float("nan")
 
 
 def f1(precision: float, recall: float) -> float:
-    """Give the harmonic mean."""
+    """Return the harmonic mean."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+def interval(part: NDArray[np.int64], whole: NDArray[np.int64]) -> str:
+    """Write the 95 % interval of a ratio of sums over captions, each of shape (captions,)."""
+    chosen = np.random.default_rng(SEED).integers(0, len(part), (DRAWS, len(part)))
+    low, high = np.percentile(part[chosen].sum(axis=1) / whole[chosen].sum(axis=1), [2.5, 97.5])
+    return f"(95 % {low:.3f} to {high:.3f})"
+
+
 def report(half: str, counts: Counts) -> None:
-    """Print one half's figures."""
+    """Print the metrics of one half."""
     precision = ratio(counts.links_right, counts.links_predicted)
     recall = ratio(counts.links_right, counts.links_labelled)
     status_precision = ratio(counts.ambiguous_right, counts.ambiguous_predicted)
@@ -230,7 +255,11 @@ def report(half: str, counts: Counts) -> None:
     print(
         f"  links      {counts.links_labelled} labelled, {counts.links_predicted} predicted, {counts.links_right} right"
     )
-    print(f"             precision {precision:.3f}  recall {recall:.3f}  F1 {f1(precision, recall):.3f}")
+    labelled, predicted, right = np.array(counts.links_by_caption).T
+    print(
+        f"             precision {precision:.3f} {interval(right, predicted)}"
+        f"  recall {recall:.3f} {interval(right, labelled)}  F1 {f1(precision, recall):.3f}"
+    )
     print(f"  ambiguous  {counts.ambiguous_predicted} predicted, {counts.ambiguous_right} right")
     print(
         f"             precision {status_precision:.3f}  recall {status_recall:.3f}"
@@ -244,7 +273,7 @@ def report(half: str, counts: Counts) -> None:
 
 
 def main() -> int:
-    """Score the halves asked for and print their figures."""
+    """Score the requested halves and print their metrics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=["a", "b"], help="score one half only")
     parser.add_argument("--detections", action="store_true", help="link phrases with perfect detections")

@@ -1,12 +1,12 @@
-"""What reading attention costs: plain SDPA, eager with all attention reduced afterwards, and ours with all head scores.
+"""Cost of reading attention: plain SDPA, eager with all attention reduced afterwards, and ours with all head scores.
 
     python -m benchmarks.attention [--rounds 5]
 
 A random Llama of 8 layers (4 at 4,800 tokens), 16 heads and width 512, float32, one thread, one forward pass. All but
-45 tokens are one image's; 32 rows are read, as response, phrase and last prompt token, and scored against one object
-in each layer. Times are the processor's, so that other work on the machine counts least; the three take turns, and
-ratios are medians of the rounds' ratios. Peaks of memory are beyond what is resident before the pass, each in a fresh
-process. Aims: at 2,400 tokens at most 1.10 of plain SDPA's time and 1.25 of its memory, at 4,800 at least 8 times
+45 tokens belong to one image; 32 rows are read, as response, phrase and last prompt token, and scored for one object in
+each layer. Times are processor times, which depend least on other work on the machine; the three variants alternate,
+and ratios are medians over rounds. Peak memory is relative to the resident size before the pass, each in a new process.
+Aims: at 2,400 tokens at most 1.10 of plain SDPA's time and 1.25 of its memory, at 4,800 at least 8 times
 as fast as eager, which takes 8 GB there.
 """
 
@@ -42,7 +42,7 @@ class Bench:
     """A model, its input and the three ways through it.
 
     Args:
-        length: of the input, tokens; one of ``GRIDS``.
+        length: length of the input, tokens; one of ``GRIDS``.
 
     """
 
@@ -51,7 +51,7 @@ class Bench:
         config = LlamaConfig(
             vocab_size=1000,
             hidden_size=512,
-            # As wide beside the rest as in Llama 7B.
+            # As wide, relative to the rest, as in Llama 7B.
             intermediate_size=1376,
             num_hidden_layers=LAYERS[length],
             num_attention_heads=16,
@@ -91,11 +91,11 @@ class Bench:
                     self._model(ids, use_cache=False, logits_to_keep=1)
 
     def scores_of(self, way: str) -> Tensor:
-        """Run, and give all scores in one row."""
+        """Run, and return all scores in one row."""
         self.run(way)
         return torch.cat(self._scores)
 
-    def _score(self, layer: int, attention: Tensor) -> None:  # noqa: ARG002 - a reader's sink is told
+    def _score(self, layer: int, attention: Tensor) -> None:  # noqa: ARG002 - signature of sinks
         options = ScoreOptions()
         evidence = [evidence_of(part, part[0], options) for part in self._coverage]
         for look in attention[0].unbind(1):
@@ -105,14 +105,14 @@ class Bench:
 
 
 def seconds(function: Callable[[], None]) -> float:
-    """Time one call, on the processor."""
+    """Return the processor time of one call."""
     start = time.process_time()
     function()
     return time.process_time() - start
 
 
 def peak_bytes(way: str, length: int) -> int:
-    """Memory of one pass beyond what is resident before it, in this process."""
+    """Return the memory of one pass beyond the resident size before it, in this process."""
     bench = Bench(length)
     bench.run(way, WARMING)
     Path("/proc/self/clear_refs").write_text("5")
@@ -122,13 +122,13 @@ def peak_bytes(way: str, length: int) -> int:
 
 
 def resident_bytes(name: str) -> int:
-    """Read what the kernel says of this process: VmRSS now, VmHWM at most since it was last reset."""
+    """Read a memory figure of this process from the kernel: VmRSS now, VmHWM the peak since the last reset."""
     [found] = re.findall(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found) * 1024
 
 
 def time_ways(length: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one to warm up; ours must have the scores that eager has."""
+    """Return the seconds per variant and round, after a warm-up; scores of ours and eager must agree."""
     bench = Bench(length)
     bench.run("sdpa")
     scores = [bench.scores_of(way) for way in ("ours", "eager")]
@@ -138,7 +138,7 @@ def time_ways(length: int, rounds: int) -> dict[str, list[float]]:
 
 
 def peaks_of_ways(length: int, rounds: int) -> dict[str, list[int]]:
-    """Peaks of each way, a fresh process each time."""
+    """Return the peaks per variant, each in a new process."""
 
     def fresh(way: str) -> int:
         command = [sys.executable, "-m", "benchmarks.attention", "--peak", way, str(length)]
@@ -148,7 +148,7 @@ def peaks_of_ways(length: int, rounds: int) -> dict[str, list[int]]:
 
 
 def ratio(values: Mapping[str, Sequence[float]], way: str, other: str) -> float:
-    """Median of the rounds' ratios."""
+    """Return the median over rounds of the ratios."""
     return median(one / two for one, two in zip(values[way], values[other], strict=True))
 
 
@@ -162,7 +162,7 @@ def main() -> None:
     """Measure every length and print the aims that hold there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peak", nargs=2, metavar=("WAY", "LENGTH"), help="print one peak in bytes and end")
+    parser.add_argument("--peak", nargs=2, metavar=("WAY", "LENGTH"), help="print one peak in bytes and exit")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.peak:
@@ -177,8 +177,8 @@ def main() -> None:
                 flush=True,
             )
         if length == 2400:
-            tell("  time beside plain SDPA", ratio(times, "ours", "sdpa"), 1.10)
-            tell("  memory beside plain SDPA", median(peaks["ours"]) / median(peaks["sdpa"]), 1.25)
+            tell("  time relative to plain SDPA", ratio(times, "ours", "sdpa"), 1.10)
+            tell("  memory relative to plain SDPA", median(peaks["ours"]) / median(peaks["sdpa"]), 1.25)
         if length == 4800:
             tell("  times as fast as eager", ratio(times, "eager", "ours"), 8.0, at_least=True)
 

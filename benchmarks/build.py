@@ -1,9 +1,9 @@
-"""How fast a whole build from COCO data is, and where its time goes.
+"""Speed of a complete build from COCO data, by stage.
 
     python -m benchmarks.build [--count 500]
 
-The rate is that of ``datasetkit.pipeline.build.build`` with all cores, beside decoding the same images once with the
-same number of threads. The stages are timed one after another in one thread.
+The rate is that of ``datasetkit.pipeline.build.build`` with all cores, compared with decoding the same images once with
+the same number of threads. The stages are timed one after another in one thread.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Stages:
 
 
 def profile(recipe: Recipe, out: Path) -> Stages:
-    """Do in one thread what a build does for each entry, stage by stage."""
+    """Run the stages of a build for each entry, in one thread."""
     stages = Stages()
     aligner = KnownObjectAligner()
     context = SourceContext(recipe.image_limits, recipe.license, aligner)
@@ -69,7 +69,7 @@ def profile(recipe: Recipe, out: Path) -> Stages:
 
 
 def decode_all(folder: Path, workers: int) -> float:
-    """Decode every image once; give the seconds."""
+    """Decode every image once; return the seconds."""
     start = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda path: load_image(path.read_bytes(), path.name).raw_size_hw, folder.glob("*.jpg")))
@@ -98,11 +98,11 @@ def main() -> None:
         seconds = time.perf_counter() - start
         stages = profile(recipe, data / "profile.parquet").seconds
     print(
-        f"build: {count / seconds:.0f} records/s with {workers} threads, {seconds / decoding:.1f} times decoding alone"
+        f"build: {count / seconds:.0f} records/s with {workers} threads, {seconds / decoding:.1f} times decoding only"
     )
     total = sum(stages.values())
     for stage, spent in stages.most_common():
-        print(f"{spent / total:6.1%}  {1000 * spent / count:7.2f} ms a record  {stage}")
+        print(f"{spent / total:6.1%}  {1000 * spent / count:7.2f} ms per record  {stage}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""coco_mini many times over: distinct ids, one byte of each image changed. Used by the benchmarks of builds."""
+"""Many copies of coco_mini: distinct ids, one byte of each image changed. Used by the benchmarks of builds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _JFIF_DENSITY_BYTE = 15
 
 
 def coco_mini() -> Path:
-    """Find coco_mini at ``DATASETKIT_COCO_MINI``, default ``../shared/coco_mini`` beside the repository.
+    """Find coco_mini at ``DATASETKIT_COCO_MINI``, default ``../shared/coco_mini`` next to the repository.
 
     Raises:
-        SystemExit: it is not there.
+        SystemExit: it does not exist.
 
     """
     default = Path(__file__).resolve().parents[2] / "shared" / "coco_mini"
@@ -27,8 +27,8 @@ def write_copies(count: int, destination: Path) -> None:
     """Write ``count`` images with instances and captions, in COCO's layout and as an imagefolder.
 
     Args:
-        count: how many images.
-        destination: gets ``images/`` (with ``metadata.jsonl``), ``instances.json`` and ``captions.json``.
+        count: number of images.
+        destination: folder that gets ``images/`` (with ``metadata.jsonl``), ``instances.json`` and ``captions.json``.
 
     """
     image_folder = destination / "images"

@@ -1,11 +1,11 @@
-"""How the time for one record grows with its description, for descriptions that nobody usually writes.
+"""Growth of the time per record with its description, for unusual descriptions.
 
     python -m benchmarks.descriptions [--characters 100000] [--rounds 5]
 
-Each kind of text is taken in two lengths, one twice the other, in turn within every round, through cleaning, noun
-phrases, links with objects, the row, statistics, the preview page and the sheet of samples. The median of the rounds'
-ratios of times must be below 2.6: 2 is linear time, 4 is time in the square. Short steps have more overhead than
-growth, so kinds that take less than 50 ms at the greater length are not judged.
+Each kind of text is processed in two lengths, one twice the other, alternating within every round: cleaning, noun
+phrases, links with objects, the row, statistics, the preview page and the sheet of samples. The median ratio of times
+over rounds must be below 2.6: 2 is linear time, 4 is quadratic time. Short steps have more overhead than growth, so
+kinds that take less than 50 ms at the greater length are not judged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from datasetkit.core.image import load_image
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import EncodedImage, KeyObject, Provenance, Record
 from datasetkit.core.schema import record_to_row
-from datasetkit.export.dataset.preview import view_record, write_preview
+from datasetkit.export.dataset.preview import write_preview
+from datasetkit.export.dataset.preview_cards import PreviewCards
 from datasetkit.export.dataset.samples import draw_sheet
 from datasetkit.export.dataset.statistics import StatisticsCounter
 from datasetkit.sources.texts import without_markup
@@ -38,7 +39,7 @@ SENTENCE = "a cat sits near two dogs and a red car. "
 
 
 def repeated(text: str, last: str = "") -> Callable[[int], str]:
-    """Return how a text of so many characters is made of a shorter one."""
+    """Return a function that repeats a short text up to a number of characters."""
     return lambda length: (text * (length // len(text) + 1))[: length - len(last)] + last
 
 
@@ -80,20 +81,22 @@ def record_of_noise() -> Record:
 
 
 def seconds(record: Record, text: str, aligner: KnownObjectAligner, page: Path) -> float:
-    """Time everything that reads a description, in seconds of the processor: other work on the machine is left out."""
+    """Return the processor time of everything that reads a description, in seconds."""
     start = time.process_time()
     whole = aligner.align(replace(record, description=without_markup(text) or None))
     pixels = load_image(record.image.data, record.image.name).pixels
     row = record_to_row(whole, encode_jpeg(draw_overlay(pixels, whole.key_objects)))
     counter = StatisticsCounter(["train"])
     counter.add_row("train", row)
-    write_preview([view_record(whole)], page, "page")
+    cards = PreviewCards()
+    cards.add(whole)
+    write_preview(cards, page, "page")
     draw_sheet([row])
     return time.process_time() - start
 
 
 def main() -> int:
-    """Print a line for each kind of text; return 1 where one grows too fast."""
+    """Print a line per kind of text; return 1 if one grows too fast."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--characters", type=int, default=100_000, help="shorter length; the other is twice as long")
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,4 +1,4 @@
-"""How many objects have other evidence tokens when tokens are spread over whole tiles, as up to 0.1, for SmolVLM-2.2B.
+"""Objects whose evidence tokens differ if tokens are spread over whole tiles, as up to 0.1, for SmolVLM-2.2B.
 
     python -m benchmarks.evidence [--splits val2017 train2017]
 
@@ -30,7 +30,7 @@ CONFIG = Idefics3Config(vision_config={"image_size": 384, "patch_size": 14}, sca
 
 
 def main() -> None:
-    """Count, over all views of each mask's image."""
+    """Print the counts over all views of the image of each mask."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--splits", nargs="+", default=["val2017", "train2017"])
     arguments = parser.parse_args()
@@ -57,7 +57,7 @@ def spread(view: View, size_hw: tuple[int, int]) -> View:
 
 
 def evidence(view: View, mask: np.ndarray) -> torch.Tensor:
-    """Tokens of an object (1, H, W), shape (1, rows, columns)."""
+    """Return the tokens of an object (1, H, W), shape (1, rows, columns)."""
     return object_tokens(torch.from_numpy(view.coverage(mask)), ScoreOptions().coverage_min)
 
 

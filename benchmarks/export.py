@@ -1,11 +1,11 @@
-"""Speed of the shard writer alone, from finished rows to files on disk.
+"""Speed of the shard writer by itself, from finished rows to files on disk.
 
     python benchmarks/export.py [--rows 2000] [--rounds 9]
 
-Beside it, in turn within every round: ``Dataset.from_generator(...).to_parquet`` on the same rows, and the bytes of the
-shards written to one plain file, a piece a row, which is the limit. Every file is flushed to disk within the time;
-hashing is timed apart. The median of the rounds' ratios must be at least 3 against the former and 0.5 against the
-latter. Each is a ratio of speeds on one machine: others at work on it shift them, as only the plain file needs no
+It is compared, alternating within every round, with ``Dataset.from_generator(...).to_parquet`` on the same rows, and
+with writing the bytes of the shards to one plain file, one piece per row, which is the limit. Times include the flush
+to disk; hashing is timed separately. The median ratio over rounds must be at least 3 for the former and 0.5 for the
+latter. These are ratios of speeds on one machine; other work on it shifts them, as only the plain file needs no
 processor.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 if (_folder := str(Path(__file__).resolve().parent)) in sys.path:
-    sys.path.remove(_folder)  # else this file would stand for the package of its name
+    sys.path.remove(_folder)  # otherwise this file would shadow the package of its name
 
 import datasets
 import numpy as np
@@ -43,14 +43,14 @@ Row = dict[str, Any]
 
 
 def make_rows(count: int) -> list[Row]:
-    """Make rows with images of about 68 KB and eight masks each, every image and mask another one."""
+    """Return rows with images of about 68 KB and eight masks each, all of them different."""
     random = np.random.default_rng(0)
     jpegs = [make_jpeg(random) for _ in range(20)]
     return [make_row(number, jpegs[number % len(jpegs)], random) for number in range(count)]
 
 
 def make_row(number: int, jpeg: bytes, random: np.random.Generator) -> Row:
-    """Make one row without an overlay; its image's comment makes it unique."""
+    """Return one row without an overlay; the comment in its image makes it unique."""
     data = jpeg[:2] + b"\xff\xfe\x00\x0a" + f"{number:08d}".encode() + jpeg[2:]
     image = EncodedImage(data, f"{number}.jpg", SIZE_HW[1], SIZE_HW[0])
     text = "A cat sits in front of a blue car."
@@ -64,7 +64,7 @@ def make_row(number: int, jpeg: bytes, random: np.random.Generator) -> Row:
 
 
 def make_jpeg(random: np.random.Generator) -> bytes:
-    """Encode smooth noise, which makes about 68 KB."""
+    """Encode smooth noise to about 68 KB."""
     small = random.integers(0, 256, (46, 61, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(small).resize((SIZE_HW[1], SIZE_HW[0]), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
@@ -72,7 +72,7 @@ def make_jpeg(random: np.random.Generator) -> bytes:
 
 
 def make_object(number: int, random: np.random.Generator) -> KeyObject:
-    """Make an object whose mask is a column of pixels wandering through some columns: about 270 characters."""
+    """Return an object whose mask is a wandering column of pixels: about 270 characters."""
     columns = int(random.integers(40, 100))
     tops = (random.integers(100, 200) + np.cumsum(random.integers(-2, 3, columns))).clip(1, 300)
     heights = (60 + np.cumsum(random.integers(-2, 3, columns))).clip(1, 150)
@@ -114,7 +114,7 @@ def write_plain(pieces: Sequence[bytes], folder: Path) -> None:
 
 
 def seconds(action: Callable[[Path], object]) -> float:
-    """Time an action in a fresh folder, with nothing of the last one left to be written."""
+    """Return the time of an action in a new folder, after pending writes are flushed."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         os.sync()
         start = time.perf_counter()
@@ -123,7 +123,7 @@ def seconds(action: Callable[[Path], object]) -> float:
 
 
 def rounds(actions: dict[str, Callable[[Path], object]], count: int) -> Iterator[dict[str, float]]:
-    """Time all actions in each round; each round begins with another one."""
+    """Return the times of all actions in each round, each round starting with another one."""
     names = list(actions)
     for number in range(count):
         shift = number % len(names)
@@ -131,7 +131,7 @@ def rounds(actions: dict[str, Callable[[Path], object]], count: int) -> Iterator
 
 
 def shard_pieces(rows: Sequence[Row]) -> list[bytes]:
-    """Give the bytes of the rows' shards, cut into as many pieces as there are rows; print how fast they hash."""
+    """Return the bytes of the shards of the rows, in one piece per row; print the speed of hashing."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         write_shards(rows, Path(folder))
         paths = sorted(Path(folder).iterdir())
@@ -140,13 +140,13 @@ def shard_pieces(rows: Sequence[Row]) -> list[bytes]:
         for path in paths:
             file_sha256(path)
         hashing = time.perf_counter() - start
-    print(f"shards of {len(data) / 1e6:.1f} MB; hashing, apart: {len(data) / hashing / 1e6:,.0f} MB/s")
+    print(f"shards of {len(data) / 1e6:.1f} MB; hashing separately: {len(data) / hashing / 1e6:,.0f} MB/s")
     step = -(-len(data) // len(rows))
     return [data[start : start + step] for start in range(0, len(data), step)]
 
 
 def judge(label: str, results: Sequence[dict[str, float]], other: str, minimum: float) -> bool:
-    """Print the median of the rounds' ratios of speed and whether it is large enough."""
+    """Print the median ratio of speeds over rounds, and whether it is large enough."""
     ratios = sorted(result[other] / result["shard writer"] for result in results)
     median = statistics.median(ratios)
     verdict = "reached" if median >= minimum else "MISSED"
@@ -175,8 +175,8 @@ def main() -> None:
         median = statistics.median(result[name] for result in results)
         print(f"{name:28} {len(rows) / median:8,.0f} rows/s {sum(map(len, pieces)) / median / 1e6:8,.0f} MB/s")
     verdicts = [
-        judge("against from_generator + to_parquet", results, "from_generator + to_parquet", MIN_RATIO_GENERATOR),
-        judge("against the plain file", results, "plain file", MIN_RATIO_PLAIN),
+        judge("compared with from_generator + to_parquet", results, "from_generator + to_parquet", MIN_RATIO_GENERATOR),
+        judge("compared with the plain file", results, "plain file", MIN_RATIO_PLAIN),
     ]
     sys.exit(0 if all(verdicts) else 1)
 

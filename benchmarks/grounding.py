@@ -1,15 +1,15 @@
-"""How well models find the objects that descriptions name: toyworld's models on scenes that nothing was chosen by.
+"""Quality of grounding: toyworld's models find the objects that descriptions name, on scenes not used for any choice.
 
     python -m benchmarks.grounding [--count 500] [--size-px 128] [--split test] [--set links.margin=.2] [--errors]
 
-Gold are the pairs of a noun phrase (pronouns left out) and an object that it names. A predicted link is right if its
-phrase overlaps the gold phrase and its mask has an IoU of at least 0.5 with the object's, each object once a phrase.
-Precision is the share of right links among the predicted, recall the share of gold pairs found, IoU the mean over right
-links. The rows show where something is lost:
+Gold links are the pairs of a noun phrase (without pronouns) and an object that it names. A predicted link is right if
+its phrase overlaps the gold phrase and its mask has an IoU of at least 0.5 with that of the object, each object once
+per phrase. Precision is the share of right links among the predicted, recall the share of gold pairs found, IoU the
+mean over right links. The rows show where links are lost:
 
 - end to end: only the image and its description are given;
 - perfect boxes: the detector is replaced by the true boxes, each with score 1 for the phrases that name it, else 0;
-- perfect masks: these boxes with the true masks, so that phrases and alignment alone are at work.
+- perfect masks: these boxes with the true masks, so that only phrases and alignment can fail.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from datasetkit.core.record import Phrase, Record
 from datasetkit.options import GroundingOptions, ToyworldOptions
 from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
-from datasetkit.pipeline.models import grounded_annotator, load_segmenter
+from datasetkit.pipeline.models import load_segmenter, model_annotator
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import PRONOUN, ToyworldSource
 from datasetkit.toyworld.scenes import Split
@@ -68,7 +68,7 @@ class TrueBoxes:
         self._golds = iter(golds)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections]:
-        """Give every true box, with score 1 for the phrases that name it."""
+        """Return every true box, with score 1 for the phrases that name it."""
         return [
             self._answer(gold, query)
             for gold, query in zip(itertools.islice(self._golds, len(images)), queries, strict=True)
@@ -93,7 +93,7 @@ class TrueMasks:
         self._golds = iter(golds)
 
     def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
-        """Give the mask whose box is asked for."""
+        """Return the masks of the requested boxes."""
         return [
             self._answer(gold, boxes)
             for gold, boxes in zip(itertools.islice(self._golds, len(images)), boxes_xyxy, strict=True)
@@ -108,7 +108,7 @@ class TrueMasks:
 
 
 def pair(gold: Sequence[Phrase], found: Sequence[Phrase]) -> Iterator[tuple[Phrase | None, Phrase | None]]:
-    """Pair each gold phrase with the free phrase that shares most characters with it; what is left stands alone."""
+    """Pair each gold phrase with the free phrase that shares most characters with it; the rest stays unpaired."""
     free = list(found)
     for phrase in gold:
         best = max(free, key=lambda item: min(item.end, phrase.end) - max(item.start, phrase.start), default=None)
@@ -144,7 +144,7 @@ def count(counts: Counts, gold: Record, found: Record) -> None:
 
 
 def matches(ious: FloatArray) -> list[float]:
-    """Match found (rows) with true masks (columns), the best pairs first; give the IoU of each match."""
+    """Match found (rows) with true masks (columns), the best pairs first; return the IoU of each match."""
     right = []
     ious = ious.copy()
     while ious.size and ious.max() >= IOU_MIN:
@@ -169,7 +169,7 @@ def run(annotator: GroundedAnnotator, readings: Sequence[Reading]) -> Counts:
 
 
 def annotators(options: GroundingOptions, golds: Sequence[Record]) -> dict[str, GroundedAnnotator]:
-    """Give the three ways of annotating, by name."""
+    """Return the three annotators, by name."""
     stages, placement = Stages(), Placement(device="cpu")
     segmenters = {"perfect boxes": load_segmenter(options, "cpu"), "perfect masks": TrueMasks(golds)}
     oracles = {
@@ -188,18 +188,18 @@ def annotators(options: GroundingOptions, golds: Sequence[Record]) -> dict[str, 
         for name, segmenter in segmenters.items()
     }
     return {
-        "end to end": grounded_annotator(options, placement, describes=False, key_max=None, stages=stages),
+        "end to end": model_annotator(options, placement, describes=False, key_max=None, stages=stages),
         **oracles,
     }
 
 
 def main() -> None:
-    """Print the table, and the errors of the first row where asked."""
+    """Print the table, and the errors of the first row if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--size-px", type=int, default=128)
     parser.add_argument("--split", default="test", choices=[split.value for split in Split])
-    parser.add_argument("--set", action="append", default=[], help="an option of grounding, as links.margin=.2")
+    parser.add_argument("--set", action="append", default=[], help="grounding option, such as links.margin=.2")
     parser.add_argument("--errors", action="store_true")
     arguments = parser.parse_args()
     changes = {name: yaml.safe_load(text) for name, text in (item.split("=") for item in arguments.set)}

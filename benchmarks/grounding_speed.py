@@ -1,10 +1,10 @@
-"""How long a build with models takes beyond the models' own forward passes, and what batches are worth.
+"""Time of a build with models beyond their forward passes, and the effect of batches.
 
     python -m benchmarks.grounding_speed [--count 300] [--batch 8]
 
-Toyworld's models are so small that whatever is around them shows. First a whole build: the time within the models'
-forward passes, the rest as a share of all, and where that goes by stage (stages run in several threads, so they may
-add up to more than the wall clock). Then images a second with batches of the given size and of 1, taken in turns.
+The models of toyworld are so small that all overhead is visible. First a complete build: the time within forward
+passes, the share of the rest, and its stages (which run in several threads, so they may add up to more than the wall
+clock). Then images per second with batches of the given size and of 1, alternating.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from datasetkit.options import GroundingOptions, Recipe, ToyworldOptions
 from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.build import Progress, build
-from datasetkit.pipeline.models import grounded_annotator
+from datasetkit.pipeline.models import model_annotator
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import ToyworldSource
 
@@ -34,7 +34,7 @@ ROUNDS = 3
 
 
 class ForwardClock:
-    """Adds up the time within forward passes; what a module calls is part of its own."""
+    """Adds up the time within forward passes, including nested modules once."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -66,7 +66,7 @@ class ForwardClock:
 
 
 def time_build(count: int, batch: int) -> None:
-    """Build once and print where the time goes."""
+    """Build once and print the times by stage."""
     grounding = preset("toyworld", {})
     recipe = Recipe.checked({"source": {"name": "toyworld", "count": count}, "grounding": grounding})
     placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
@@ -77,17 +77,19 @@ def time_build(count: int, batch: int) -> None:
         build(recipe, RunOptions(out=Path(folder) / "out", workers=2, **placement), lambda item: last.append(item))
         wall = time.perf_counter() - start
     print(f"build of {count} scenes: {wall:.1f} s, {count / wall:.1f} records/s")
-    print(f"within forward passes {clock.seconds:.1f} s; beyond {1 - clock.seconds / wall:.1%} of all")
+    print(f"within forward passes {clock.seconds:.1f} s; outside {1 - clock.seconds / wall:.1%} of all")
     for stage, rate in last[-1].rates.items():
-        print(f"{1000 / rate:8.2f} ms a record  {stage}")
+        print(f"{1000 / rate:8.2f} ms per record  {stage}")
     work = sum(count / rate for rate in last[-1].rates.values())
-    print(f"{1000 * (wall - work) / count:8.2f} ms a record  beside the stages (start, writing, statistics, card)")
+    print(
+        f"{1000 * (wall - work) / count:8.2f} ms per record  outside of the stages (start, writing, statistics, card)"
+    )
 
 
 def rate(readings: list[Reading], batch: int, options: GroundingOptions) -> float:
-    """Images a second."""
+    """Return the images per second."""
     placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
-    annotator = grounded_annotator(options, placement, describes=False, key_max=None, stages=Stages())
+    annotator = model_annotator(options, placement, describes=False, key_max=None, stages=Stages())
     annotator.annotate(readings[:batch])
     start = time.perf_counter()
     for first in range(0, len(readings), batch):

@@ -1,11 +1,11 @@
-"""Which heads of toyworld's language model look at what the text names, and how sure that is.
+"""Heads of toyworld's language model that attend to what the text names, and the reliability of their ranking.
 
     python -m benchmarks.heads [--count 500] [--split test] [--out out/heads]
 
 Heads are scored on scenes with exact masks and closed descriptions of them, teacher-forced. Tables are those of
 ``datasetkit score``, for the whole response and for the tokens that predict each phrase. Below them: whether HI and RAM
 rank heads alike, and how the heads that one half of the scenes ranks highest do on the other half. The page
-``OUT/scores/report.html`` has the maps, and what the best heads look at.
+``OUT/scores/report.html`` has the maps, and the attention of the best heads.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BY = ("hi:response", "hi:phrase", "ram:phrase")
 
 
 def main() -> None:
-    """Score, and print what the tables of one run do not say."""
+    """Score, and print what the tables of one run do not show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--split", default="test")
@@ -65,18 +65,18 @@ def main() -> None:
 
 
 def agreement(scores: HeadScores, positions: str) -> str:
-    """How alike HI and RAM rank heads."""
+    """Print the agreement of the rankings by HI and RAM."""
     hi, ram = scores.mean("hi", positions), scores.mean("ram", positions)
     alike = rank_stability(hi, ram, top=TOP)
     rho = spearmanr(hi.ravel(), ram.ravel()).statistic
     return (
-        f"{positions}: HI against RAM over {hi.size} heads: Spearman {rho:.3f}, Kendall tau {alike.kendall_tau:.3f}, "
+        f"{positions}: HI and RAM over {hi.size} heads: Spearman {rho:.3f}, Kendall tau {alike.kendall_tau:.3f}, "
         f"Jaccard of the top {TOP} {alike.jaccard:.3f}"
     )
 
 
 def transfer(scores: HeadScores, by: str) -> str:
-    """Score on the second half of the scenes what the first half ranks highest, beside all heads."""
+    """Score the top heads of the first half of the scenes on the second half, compared with all heads."""
     score, _, positions = by.partition(":")
     values = scores.values[score, positions]
     half = len(values) // 2

@@ -1,15 +1,15 @@
-"""What attention knockout costs: a sweep over all layers beside the plain way, one full pass a layer with N x N masks.
+"""Cost of attention knockout: a sweep over all layers, compared with one full pass per layer with N x N masks.
 
     python -m benchmarks.knockout [--samples 16] [--plain 2]
 
-A random LLaVA of 24 layers, 8 heads and width 256, float32, one thread, on prompts of 600 tokens. Both ways block the
-same flow around every layer, in windows of 9 layers. The plain way: for every layer, the model reads the image and
-all of the prompt again, with a mask of every pair of tokens for every head in the layers of the window. It is run for
-the first ``--plain`` samples, and its time is scaled to all. Ours is run for all, 4 blocks at once; its time holds the
-model's answer and answer tracking, too, and a control of random edges where the flow has one: ``question -> last``
-alone, for nearly all keys are the image's. Times are the processor's, so that other work on the machine counts least.
-Peaks of memory are beyond what is resident before, of one sample, each in a fresh process that has passed a few tokens
-through the model. Aims: at least 4 times as fast, and less memory.
+A random LLaVA of 24 layers, 8 heads and width 256, float32, one thread, on prompts of 600 tokens. Both variants
+block the same flow around every layer, in windows of 9 layers. In the plain variant, the model reads the image and the
+whole prompt again for every layer, with a mask of every pair of tokens for every head in the layers of the window. It
+runs for the first ``--plain`` samples, and its time is scaled to all. Ours runs for all samples, 4 blocks at once; its
+time includes the answer of the model, answer tracking, and a control of random edges if the flow has one: only
+``question -> last``, as nearly all keys belong to the image. Times are processor times, which depend least on other
+work on the machine. Peak memory is that of one sample beyond the resident size before, each in a new process that has
+passed a few tokens through the model. Aims: at least 4 times as fast, and less memory.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ QUESTION = "Is the small red circle to the left of the large blue square?"
 
 
 def build() -> tuple[Any, Any]:
-    """Make the model and its processor."""
+    """Return the model and its processor."""
     side = {"height": SIDE_PX, "width": SIDE_PX}
     processor = LlavaProcessor(
         CLIPImageProcessorPil(size=side, crop_size=side, do_center_crop=False),
@@ -72,7 +72,7 @@ def build() -> tuple[Any, Any]:
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=256,
-        # As wide beside the rest as in Llama 7B.
+        # As wide, relative to the rest, as in Llama 7B.
         intermediate_size=688,
         num_hidden_layers=LAYERS,
         num_attention_heads=8,
@@ -97,7 +97,7 @@ def build() -> tuple[Any, Any]:
 
 
 class Bench:
-    """The model, its questions and the two ways through them."""
+    """The model, its questions and the two variants."""
 
     def __init__(self) -> None:
         self._model, self._processor = build()
@@ -109,7 +109,7 @@ class Bench:
         self._model.generate(**words, max_new_tokens=2, do_sample=False)
 
     def ours(self, flow: str, number: int) -> list[float]:
-        """Give the probability of the answer's first token with a flow blocked around every layer."""
+        """Return the probability of the first answer token with a flow blocked around every layer."""
         options = KnockoutOptions(flows=(flow,), window=WINDOW, only_correct=False)
         [result] = Knockout(self._model, self._processor, options, BATCH).measure(
             [(question(number), make_image(number))]
@@ -120,7 +120,7 @@ class Bench:
 
     @torch.inference_mode()
     def plain(self, flow: str, number: int) -> list[float]:
-        """Give the same by full passes."""
+        """Return the same by full passes."""
         item, image = question(number), make_image(number)
         inputs = self._dialogue.encode([image], [self._dialogue.prompt(item.prompt)], None)
         [ids] = inputs["input_ids"]
@@ -136,7 +136,7 @@ class Bench:
 
 
 def question(number: int) -> ClosedQuestion:
-    """Ask about an image."""
+    """Return a question about an image."""
     return ClosedQuestion(
         row=number,
         number=0,
@@ -151,19 +151,19 @@ def question(number: int) -> ClosedQuestion:
 
 
 def make_image(number: int) -> Image.Image:
-    """Draw noise."""
+    """Return an image of noise."""
     pixels = np.random.default_rng(number).integers(0, 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
 
-# What the plain way blocks now: in these layers, from these keys, to these queries.
+# What the plain variant blocks now: layers, keys and queries.
 _MASKED: list[tuple[Window, Tensor, Tensor]] = []
 
 
 def masked_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
-    """Make a mask of every pair of tokens, for every head."""
+    """Return a mask of every pair of tokens, for every head."""
     [(window, sources, targets)] = _MASKED
     if window[0] <= module.layer_idx < window[1]:
         mask = torch.ones(query.shape[1], query.shape[2], key.shape[2], dtype=torch.bool).tril()[None]
@@ -177,7 +177,7 @@ AttentionMaskInterface.register("benchmark_masked", sdpa_mask)
 
 @contextmanager
 def masked(model: Any, window: Window, sources: Tensor, targets: Tensor) -> Iterator[None]:
-    """Block edges the plain way while the body runs."""
+    """Block edges by masks while the body runs."""
     _MASKED.append((window, sources, targets))
     model.set_attn_implementation({"text_config": "benchmark_masked"})
     try:
@@ -188,7 +188,7 @@ def masked(model: Any, window: Window, sources: Tensor, targets: Tensor) -> Iter
 
 
 def peak_bytes(way: str, flow: str) -> int:
-    """Memory of one sample's sweep beyond what is resident before it, in this process."""
+    """Return the memory of the sweep of one sample beyond the resident size before it, in this process."""
     bench = Bench()
     bench.warm_up()
     Path("/proc/self/clear_refs").write_text("5")
@@ -198,18 +198,18 @@ def peak_bytes(way: str, flow: str) -> int:
 
 
 def peak_of(way: str, flow: str) -> int:
-    """Take a peak in a fresh process, which gives freed memory back at once."""
+    """Return a peak from a new process, which releases freed memory at once."""
     command = [sys.executable, "-m", "benchmarks.knockout", "--peak", way, flow]
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}
     return int(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
 def main() -> None:
-    """Measure both ways and print the aims."""
+    """Measure both variants and print the aims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--plain", type=int, default=2, help="samples of the plain way")
-    parser.add_argument("--peak", nargs=2, metavar=("WAY", "FLOW"), help="print one peak in bytes and end")
+    parser.add_argument("--plain", type=int, default=2, help="number of samples of the plain variant")
+    parser.add_argument("--peak", nargs=2, metavar=("WAY", "FLOW"), help="print one peak in bytes and exit")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.peak:
@@ -224,10 +224,10 @@ def main() -> None:
         plain = sum(seconds(partial(bench.plain, flow, number)) for number in range(options.plain))
         plain *= options.samples / options.plain
         print(f"{flow}: ours {ours:.1f} s, plain {plain:.1f} s for {options.samples} samples", flush=True)
-        tell("  times as fast as the plain way", plain / ours, 4.0, at_least=True)
+        tell("  times as fast as the plain variant", plain / ours, 4.0, at_least=True)
         peaks = {way: peak_of(way, flow) for way in ("ours", "plain")}
         print(f"  peaks: ours {peaks['ours'] / MIB:.1f} MiB, plain {peaks['plain'] / MIB:.1f} MiB")
-        tell("  memory beside the plain way's", peaks["ours"] / peaks["plain"], 1.0)
+        tell("  memory relative to the plain variant", peaks["ours"] / peaks["plain"], 1.0)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Peak memory of whole builds at 1,000 and 10,000 records, from ``folder`` and from ``coco``.
+"""Peak memory of complete builds at 1,000 and 10,000 records, from ``folder`` and from ``coco``.
 
     python -m benchmarks.memory [--small 1000] [--large 10000]
 
-The folder build must stay within 10 %; the coco build may grow by at most twice the annotation files' growth.
+The folder build must stay within 10 %; the coco build may grow by at most twice the growth of the annotation files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MIB = 2**20
 
 
 def peak_bytes(*arguments: str) -> int:
-    """Run ``datasetkit`` with these arguments in a process of its own and give its peak resident size."""
+    """Run ``datasetkit`` with these arguments in a separate process and return its peak resident size."""
     code = f"import sys; sys.argv = ['datasetkit', *{arguments!r}]; from datasetkit.cli import main; main()"
     process = os.posix_spawn(
         sys.executable,
@@ -34,7 +34,7 @@ def peak_bytes(*arguments: str) -> int:
 
 
 def measure(count: int, folder: Path) -> dict[str, int]:
-    """Build ``count`` records from both sources; give peaks and the size of the annotation files, bytes."""
+    """Build ``count`` records from both sources; return peaks and the size of the annotation files, bytes."""
     write_copies(count, folder)
     images, instances, captions = folder / "images", folder / "instances.json", folder / "captions.json"
     coco = ("--images", str(images), "--instances", str(instances), "--captions", str(captions))

@@ -1,6 +1,6 @@
 """A detector that knows the boxes and categories of a record, and scores phrases by what their nouns may name.
 
-It never sees the labels that a benchmark judges by.
+It never sees the labels of a benchmark.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from datasetkit.core.detections import Detections, FloatArray, Query, Region
 from datasetkit.core.record import KeyObject, Phrase, Record
 from datasetkit.options.grounding import LinkOptions
 
-# A noun scores the things that it may name alike, by less than a margin; those often taken for them score half.
+# Objects that a noun may name score almost equally, by less than a margin; objects often mistaken for them score half.
 FITTING_SCORE = 0.9
 NEAR_SCORE = 0.45
 
 
 class RecordDetector:
-    """Finds every object of a record, whatever it is asked for."""
+    """Finds every object of a record, whatever the query."""
 
     def __init__(self, objects: Sequence[KeyObject], lexicon: Lexicon) -> None:
         self._objects = objects
         self._lexicon = lexicon
 
     def detect(self, query: Query) -> Detections:
-        """Give each object's tight box and its score for each phrase."""
+        """Return the tight box of each object, and its score per phrase."""
         boxes = [corners(item) for item in self._objects]
         categories = [item.category or "" for item in self._objects]
         scores = [self._scores(phrase, categories) for phrase in query.phrases]
@@ -45,13 +45,13 @@ class RecordDetector:
 
 
 def corners(item: KeyObject) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of an object's tight box, px."""
+    """Return left, top, right, bottom of the tight box of an object, px."""
     left, top, width, height = item.box_xywh
     return left, top, left + width, top + height
 
 
 def link_detections(record: Record) -> tuple[Phrase, ...]:
-    """Align a record as if its objects had been detected; their ids must be their places."""
+    """Align a record as if its objects had been detected; their ids must be their indices."""
     text = record.description or ""
     nouns = NounPhraseFinder().find(text)
     options = LinkOptions()

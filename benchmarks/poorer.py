@@ -1,9 +1,9 @@
-"""Whether poorer annotations make false links: builds of coco_mini as it is, and with parts of its annotations spoilt.
+"""Effect of poorer annotations on links: builds of coco_mini as it is, and with damaged annotations.
 
     python -m benchmarks.poorer [--split train2017] [--seed 0]
 
-Each kind of damage is done to a copy of the instances; captions and images stay. Of every phrase, status and linked
-objects are compared with those of the build of the intact set; key objects are compared, too.
+Each kind of damage is applied to a copy of the instances; captions and images stay. The status and linked objects of
+every phrase, and the key objects, are compared with those of the build of the intact set.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def built(instances: Json, split: str, folder: Path) -> dict[str, Record]:
 
 
 def report(name: str, intact: dict[str, Record], poorer: dict[str, Record]) -> None:
-    """Print what is different."""
+    """Print the differences."""
     assert intact.keys() == poorer.keys()
     pairs = [pair for key in intact for pair in zip(intact[key].phrases, poorer[key].phrases, strict=True)]
     same = sum((one.status, one.object_ids) == (other.status, other.object_ids) for one, other in pairs)
     before, after = links(intact), links(poorer)
     keys, keys_left = keys_of(intact), keys_of(poorer)
     print(
-        f"{name}: {same} of {len(pairs)} phrases as before, {len(after - before)} links more, {len(before - after)} "
+        f"{name}: {same} of {len(pairs)} phrases unchanged, {len(after - before)} links more, {len(before - after)} "
         f"less; key objects {len(keys_left - keys)} more, {len(keys - keys_left)} less"
     )
 
@@ -105,13 +105,13 @@ def break_masks(instances: Json, draw: random.Random) -> None:
 
 
 def leave_boxes(instances: Json, draw: random.Random) -> None:
-    """Take a third of the masks away."""
+    """Remove a third of the masks."""
     for annotation in some(instances, 1 / 3, draw):
         annotation["segmentation"] = draw.choice([[], None])
 
 
 def crowd_all(instances: Json, _: random.Random) -> None:
-    """Call everything a crowd."""
+    """Mark everything as a crowd."""
     for annotation in instances["annotations"]:
         annotation["iscrowd"] = 1
 
@@ -123,7 +123,7 @@ def lose_categories(instances: Json, draw: random.Random) -> None:
 
 
 def renamed(change: Callable[[str], str]) -> Damage:
-    """Spell the categories in another way."""
+    """Rename the categories."""
 
     def rename(instances: Json, _: random.Random) -> None:
         for category in instances["categories"]:

@@ -1,11 +1,11 @@
-"""How much a detector's answers change when a prompt is split: toyworld's detector on held-out scenes.
+"""Change of detections when a prompt is split: toyworld's detector on held-out scenes.
 
 python -m benchmarks.prompt_split [--scenes N] [--absent N]
 
-Each scene is asked for all its objects and for some absent ones, in one prompt that fits; then again by the same
-weights with a smaller max_text_len, so that the prompt is split. Printed for phrases of present and of absent things:
-the difference between their best boxes' scores, and the share of best boxes that change (IoU below 0.5); and for
-present ones how many best boxes are right (IoU of 0.5 or more with an object so named).
+The prompt of each scene names all of its objects and some absent ones. It is used as a whole, and again with a smaller
+max_text_len, so that it is split. Printed for phrases of present and absent objects: the difference between the scores
+of their best boxes, and the share of best boxes that change (IoU below 0.5); and for present ones the share of correct
+best boxes (IoU of 0.5 or more with an object of that name).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Asked:
 
 
 def ask(example: Example, absent: int) -> Asked:
-    """Make the query of a scene."""
+    """Return the query of a scene."""
     named: dict[str, tuple[int, ...]] = {}
     for item in example.scene.objects:
         attributes = attributes_of(item)
@@ -63,7 +63,7 @@ def ask(example: Example, absent: int) -> Asked:
 
 
 def detector_of(folder: Path, max_text_len: int) -> GroundingDinoDetector:
-    """Load a copy of the shipped detector that reads prompts of at most so many tokens."""
+    """Load a copy of the shipped detector that reads prompts of at most this many tokens."""
     copy = folder / str(max_text_len)
     shutil.copytree(resolve("toyworld:detector"), copy)
     config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
@@ -72,7 +72,7 @@ def detector_of(folder: Path, max_text_len: int) -> GroundingDinoDetector:
 
 
 def answers(detector: GroundingDinoDetector, asked: Sequence[Asked]) -> list[Detections]:
-    """What the detector says of each scene."""
+    """Return the detections of each scene."""
     found: list[Detections] = []
     for group in batched(asked, BATCH):
         for result in detector.detect([item.example.image for item in group], [item.query for item in group]):
@@ -83,18 +83,18 @@ def answers(detector: GroundingDinoDetector, asked: Sequence[Asked]) -> list[Det
 
 
 def best(found: Detections, phrase: int) -> tuple[float, np.ndarray]:
-    """Score and box, shape (1, 4), of a phrase's best box."""
+    """Return score and box, shape (1, 4), of the best box of a phrase."""
     place = int(found.scores[:, phrase].argmax())
     return float(found.scores[place, phrase]), found.boxes_xyxy[[place]]
 
 
 def right(example: Example, box: np.ndarray, ids: tuple[int, ...]) -> bool:
-    """Whether a box is that of an object of these ids."""
+    """Return whether a box belongs to an object of these ids."""
     return bool((box_iou(box, example.boxes_xyxy[list(ids)]) >= IOU_MIN).any())
 
 
 def compare(asked: Sequence[Asked], whole: Sequence[Detections], parts: Sequence[Detections]) -> str:
-    """Compare answers to split prompts with those to whole ones."""
+    """Compare detections of split prompts with those of whole ones."""
     changes: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
     hits: list[tuple[bool, bool]] = []
     for item, one, other in zip(asked, whole, parts, strict=True):
@@ -114,10 +114,10 @@ def compare(asked: Sequence[Asked], whole: Sequence[Detections], parts: Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the figures."""
+    """Print the results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prompt_split", description=__doc__)
-    parser.add_argument("--scenes", type=int, default=200, help="how many scenes")
-    parser.add_argument("--absent", type=int, default=4, help="phrases of absent things in each prompt, at least 1")
+    parser.add_argument("--scenes", type=int, default=200, help="number of scenes")
+    parser.add_argument("--absent", type=int, default=4, help="phrases of absent objects in each prompt, at least 1")
     options = parser.parse_args(arguments)
     logging.disable_progress_bar()
     torch.set_num_threads(1)

@@ -1,10 +1,11 @@
-"""Speed of a push, from a built folder to a commit that was compared, against the Hub of the tests on loopback.
+"""Speed of a push, from a built folder to a verified commit, to the Hub of the tests on loopback.
 
     python -m benchmarks.push [--shards 8] [--shard-mb 32] [--rounds 5]
 
-Beside it, in turn within every round: a plain ``upload_folder`` of the same files by the same client. Both send them by
-plain LFS, five at a time, to a new repository; a push also checks every shard against the manifest and reads back what
-the Hub holds. The server runs in a process of its own. The median of the rounds' ratios must be at least 0.8.
+It is compared, alternating within every round, with a plain ``upload_folder`` of the same files by the same client.
+Both use plain LFS, five files at a time, and a new repository; a push also checks every shard against the manifest and
+reads back the contents of the Hub. The server runs in a separate process. The median ratio over rounds must be at least
+0.8.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ MIN_RATIO = 0.8
 
 
 def make_folder(folder: Path, shards: int, shard_bytes: int) -> int:
-    """Write what a push takes for a built folder, its shards full of noise; give its size in bytes."""
+    """Write a folder that a push accepts as built, with shards of noise; return its size in bytes."""
     (folder / "data").mkdir(parents=True)
     listed = []
     for index in range(shards):
@@ -71,7 +72,7 @@ def serve(folder: Path, pipe: multiprocessing.connection.Connection) -> None:
 
 @contextmanager
 def hub_process(folder: Path) -> Iterator[tuple[str, str]]:
-    """Run a Hub in another process; give its address and a token."""
+    """Run a Hub in another process; yield its URL and a token."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(folder, theirs))
@@ -84,14 +85,14 @@ def hub_process(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def upload(folder: Path, name: str, endpoint: str, token: str) -> None:
-    """Upload a folder with huggingface_hub alone."""
+    """Upload a folder with huggingface_hub only."""
     api = huggingface_hub.HfApi(endpoint=endpoint, token=token)
     api.create_repo(name, repo_type="dataset")
     api.upload_folder(repo_id=name, folder_path=folder, repo_type="dataset")
 
 
 def seconds(action: Callable[[str], object], name: str) -> float:
-    """Time an action, with nothing of the last one left to be written."""
+    """Return the time of an action, after pending writes are flushed."""
     os.sync()
     start = time.perf_counter()
     action(name)
@@ -123,7 +124,7 @@ def main() -> None:
     median = statistics.median(ratios)
     verdict = "reached" if median >= MIN_RATIO else "MISSED"
     span = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-    print(f"push against upload_folder: {median:.2f} ({span}), at least {MIN_RATIO}: {verdict}")
+    print(f"push compared with upload_folder: {median:.2f} ({span}), at least {MIN_RATIO}: {verdict}")
     sys.exit(0 if median >= MIN_RATIO else 1)
 
 

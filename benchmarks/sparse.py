@@ -1,4 +1,4 @@
-"""What sparse prefill saves: time to first token, memory, and attention alone, beside dense SDPA.
+"""Savings of sparse prefill: time to first token, memory, and attention by itself, compared with dense SDPA.
 
     python -m benchmarks.sparse [--rounds 5]
     python -m benchmarks.sparse --device cuda [--rounds 5]
@@ -7,9 +7,9 @@ A random Llama; all but 45 tokens of a prompt are an image's; 5 % of heads, draw
 attention, the others see text, 4 first tokens and a window of 128. On a CPU it has 16 heads, width 512, 8 layers (4
 from 4,800 tokens on), float32, one thread, and times are the processor's. On CUDA it has the shape of a 7B model, 32
 heads of 128, width 4,096, in bfloat16, but 4 of its 32 layers: all layers are alike, so ratios of whole models are
-nearly the same. The ways take turns, ratios are medians of the rounds' ratios, and peaks are beyond what is held before
-the pass, on a CPU each in a fresh process. ``attention`` is that of one layer alone, in which 5 % of the heads are
-full, rounded up. First of all, both kernels must give what a whole mask gives.
+nearly the same. The variants alternate, ratios are medians over rounds, and peaks are relative to the memory
+before the pass, on a CPU each in a new process. ``attention`` is that of a single layer, in which 5 % of the heads are
+full, rounded up. First of all, both kernels must agree with attention under a full mask.
 
 Aim on CUDA: beyond the 1.8 to 2.3 times of Sun et al. (arXiv 2606.05843) at the longest prompts.
 """
@@ -55,16 +55,16 @@ PROCESSES = 3
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured on a kind of device.
+    """Measurements on a kind of device.
 
     Args:
-        lengths: of prompts, tokens.
-        width: of the model.
+        lengths: prompt lengths, tokens.
+        width: width of the model.
         inner: width of its MLP.
-        heads: of each layer.
-        dtype: of its weights.
-        ways: through it.
-        tolerance: of attention under a whole mask.
+        heads: number of heads per layer.
+        dtype: dtype of its weights.
+        ways: measured variants.
+        tolerance: largest difference from attention under a full mask.
 
     """
 
@@ -77,7 +77,7 @@ class Setting:
     tolerance: float
 
     def layers(self, length: int) -> int:
-        """How many the model has for prompts of a length."""
+        """Return the number of layers for a prompt length."""
         return 8 if self.width < 1000 and length < 4000 else 4
 
 
@@ -91,11 +91,11 @@ KINDS = {"blocks": BlockAttention, "flex": FlexAttention}
 
 
 class Bench:
-    """A model, a prompt and the ways through both.
+    """A model, a prompt and the variants of prefill.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        length: of the prompt.
+        length: length of the prompt, tokens.
 
     """
 
@@ -130,7 +130,7 @@ class Bench:
         )
 
     def seconds(self, way: str) -> float:
-        """Time one pass through the model to the last token's logits."""
+        """Return the time of one pass through the model to the logits of the last token."""
         kernel: Kernel = "flex" if way == "flex" else "blocks"
         with nullcontext() if way == "dense" else sparsify(self._model, self.plan, kernel):
             return seconds(self.device, self._pass)
@@ -141,12 +141,12 @@ class Bench:
 
 
 class AttentionBench:
-    """One layer's attention, and the ways to compute it.
+    """Attention of one layer, and the variants to compute it.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        length: of the prompt.
-        dtype: of queries, keys and values; the device's usual one where none is given.
+        length: length of the prompt, tokens.
+        dtype: dtype of queries, keys and values; by default that of the device.
 
     """
 
@@ -166,7 +166,7 @@ class AttentionBench:
         self._local = {way: KINDS[way](shared, length, WINDOW, self._parts[1]) for way in setting.ways if way in KINDS}
 
     def seconds(self, way: str) -> float:
-        """Time one layer."""
+        """Return the time of one layer."""
         return seconds(self.device, partial(self.run, way))
 
     def run(self, way: str) -> Tensor:
@@ -180,7 +180,7 @@ class AttentionBench:
             return output
 
     def under_a_mask(self) -> Tensor:
-        """Compute the sparse heads by a whole mask, in float32."""
+        """Compute the sparse heads by a full mask, in float32."""
         rows = torch.arange(self._parts[0].shape[1], device=self.device)
         distance = rows[:, None] - rows
         seen = (distance >= 0) & ((distance < WINDOW) | torch.isin(rows, torch.from_numpy(self._shared).to(rows)))
@@ -189,11 +189,11 @@ class AttentionBench:
         return (scores.softmax(-1) @ value).transpose(0, 1)
 
     def check(self, tolerance: float) -> None:
-        """Hold every kernel against a whole mask."""
+        """Compare every kernel with attention under a full mask."""
         expected = self.under_a_mask()[:, self._full :]
         for way in self._local:
             error = (self.run(way)[:, self._full :].float() - expected).abs().max().item()
-            print(f"{way}: differs by {error:.1e} from attention under a whole mask (at most {tolerance:.0e})")
+            print(f"{way}: differs by {error:.1e} from attention under a full mask (at most {tolerance:.0e})")
             if error > tolerance:
                 raise SystemExit(f"{way} is wrong")
 
@@ -205,7 +205,7 @@ class AttentionBench:
 
 
 def seconds(device: torch.device, function: Callable[[], object]) -> float:
-    """Time one call: on a CPU the processor's time, elsewhere until the device is done."""
+    """Return the time of one call: processor time on a CPU, otherwise until the device is done."""
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     finish(device)
     start = clock()
@@ -215,7 +215,7 @@ def seconds(device: torch.device, function: Callable[[], object]) -> float:
 
 
 def times_of(bench: Bench | AttentionBench, ways: tuple[str, ...], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one to warm up."""
+    """Return the seconds per variant and round, after a warm-up."""
     for way in ways:
         bench.seconds(way)
     taken = [{way: bench.seconds(way) for way in ways} for _ in range(rounds)]
@@ -223,21 +223,21 @@ def times_of(bench: Bench | AttentionBench, ways: tuple[str, ...], rounds: int) 
 
 
 def ratio(times: dict[str, list[float]], way: str) -> float:
-    """How many times as fast as dense: median of the rounds' ratios."""
+    """Return the speed relative to dense: median over rounds."""
     return median(dense / own for dense, own in zip(times["dense"], times[way], strict=True))
 
 
 def peak_bytes(device: str, length: int, way: str) -> float:
-    """Memory of one pass beyond what is held before it; on a CPU the median of processes of their own."""
+    """Return the memory of one pass beyond that before it; on a CPU the median over new processes."""
     if device == "cpu":
         command = [sys.executable, __file__, "--peak", way, str(length)]
-        told = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(PROCESSES)]
-        return median(map(float, told))
+        outputs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(PROCESSES)]
+        return median(map(float, outputs))
     return own_peak_bytes(Bench(device, length), way)
 
 
 def own_peak_bytes(bench: Bench, way: str) -> float:
-    """Memory of one pass in this process."""
+    """Return the memory of one pass in this process."""
     memory = PeakMemory(bench.device)
     bench.seconds(way)
     return memory.peak()
@@ -248,9 +248,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=SETTINGS, default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--lengths", type=int, nargs="+", help="of prompts, tokens")
-    parser.add_argument("--ways", nargs="+", choices=KINDS, help="beside dense SDPA")
-    parser.add_argument("--peak", nargs=2, metavar=("WAY", "LENGTH"), help="print one peak on the CPU and end")
+    parser.add_argument("--lengths", type=int, nargs="+", help="prompt lengths, tokens")
+    parser.add_argument("--ways", nargs="+", choices=KINDS, help="variants compared with dense SDPA")
+    parser.add_argument("--peak", nargs=2, metavar=("WAY", "LENGTH"), help="print one peak on the CPU and exit")
     options = parser.parse_args()
     if options.device == "cpu":
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, beside an interpreter that does nothing.
+"""Start-up time of the command line, compared with an empty interpreter.
 
 python -m benchmarks.startup [--rounds 9]
 """
@@ -19,7 +19,7 @@ CASES = {
 
 
 def seconds(code: str) -> float:
-    """Run one fresh interpreter and give its wall time."""
+    """Run one new interpreter and return its wall time."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     return time.perf_counter() - start

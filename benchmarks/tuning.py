@@ -1,11 +1,11 @@
-"""What a tuning step costs: ours, of layers and of heads, beside the same step written plainly with peft alone.
+"""Cost of a tuning step: ours, for layers and heads, compared with the same step written with peft only.
 
     python -m benchmarks.tuning [--rounds 3] [--steps 30]
 
 toyworld's language model, LoRA of rank 8 on the projections of its second layer, batches of 16 examples, one thread.
-The plain way reads and encodes the same batches with the processor, and does forward, backward, clipping and AdamW, and
-nothing else. Times are the processor's; the ways take turns, and ratios are medians of the rounds' ratios. Peaks of
-memory are beyond what is resident before the first step, each in a fresh process.
+The plain variant reads and encodes the same batches with the processor, and only does forward, backward, clipping and
+AdamW. Times are processor times; the variants alternate, and ratios are medians over rounds. Peak memory is relative to
+the resident size before the first step, each in a new process.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SELECTIONS = {
 
 
 def examples_in(folder: Path, subject: Subject) -> Examples:
-    """Render scenes, once, and give their captions and questions."""
+    """Render scenes once, and return their captions and questions."""
     source = {"name": "toyworld", "count": SCENES, "scene_split": "train", "size_px": 128, "domain": "shifted"}
     build(Recipe.model_validate({"source": source, "overlay": False}), folder, workers=1)
     return read_examples(
@@ -53,7 +53,7 @@ def examples_in(folder: Path, subject: Subject) -> Examples:
 
 
 def run(way: str, subject: Subject, examples: Examples, steps: int) -> None:
-    """Make some steps, from a model just loaded."""
+    """Run some steps of a newly loaded model."""
     model = subject.load()
     if way == "plain":
         _plain(model, subject.processor, examples, steps)
@@ -91,7 +91,7 @@ def _plain(model: Any, processor: Any, examples: Examples, steps: int) -> None:
 
 
 def seconds_a_step(way: str, subject: Subject, examples: Examples, steps: int) -> float:
-    """Time further steps on the processor: many less one, so that loading is no part of them."""
+    """Return the processor time per step: that of many steps minus that of one, to exclude loading."""
     taken = []
     for count in (1, steps + 1):
         start = time.process_time()
@@ -101,7 +101,7 @@ def seconds_a_step(way: str, subject: Subject, examples: Examples, steps: int) -
 
 
 def peak_bytes(way: str) -> int:
-    """Memory of three steps beyond what is resident before them, in this process."""
+    """Return the memory of three steps beyond the resident size before them, in this process."""
     subject = Subject("toyworld:vlm", device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         examples = examples_in(Path(folder) / "data", subject)
@@ -113,11 +113,11 @@ def peak_bytes(way: str) -> int:
 
 
 def main() -> None:
-    """Measure all ways, and print them beside the plain one."""
+    """Measure all variants, and print them with the plain one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--peak", metavar="WAY", help="print one peak in bytes and end")
+    parser.add_argument("--peak", metavar="WAY", help="print one peak in bytes and exit")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.peak:
@@ -137,7 +137,7 @@ def main() -> None:
     }
     for way in WAYS:
         print(
-            f"{way:6} {1000 * median(times[way]):6.0f} ms a step, {ratio(times, way, 'plain'):5.2f} of plain; "
+            f"{way:6} {1000 * median(times[way]):6.0f} ms per step, {ratio(times, way, 'plain'):5.2f} of plain; "
             f"{peaks[way][0] / MIB:6.1f} MiB, {ratio(peaks, way, 'plain'):5.2f} of plain"
         )
 

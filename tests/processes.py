@@ -62,5 +62,5 @@ def interrupt(process: subprocess.Popen[str], is_begun: Callable[[], object]) ->
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    assert errors.splitlines()[-1].startswith("interrupted; what is finished is kept. Run the same command again")
+    assert errors.splitlines()[-1].startswith("interrupted; finished parts are kept. Run the same command again")
     assert "Traceback" not in errors

@@ -140,8 +140,8 @@ def test_a_copy_without_its_links_is_refused_in_one_line(built: Path, tmp_path: 
     (clone / lost).write_text(str(target))
     done = build(clone, tmp_path / "out")
     assert done.returncode != 0
-    (told,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
-    assert told.startswith(f"error: {seen} is not a folder: this copy has lost its symbolic links")
+    (reported,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
+    assert reported.startswith(f"error: {seen} is not a folder: this copy has lost its symbolic links")
     assert not list((tmp_path / "out").glob("*"))
 
 
@@ -176,6 +176,12 @@ def test_the_wheel_is_what_ran(wheel_python: Path, tmp_path: Path) -> None:
     done = run(wheel_python, "-c", code, cwd=tmp_path)
     environment = wheel_python.parent.parent.resolve()
     assert all(Path(path).resolve().is_relative_to(environment) for path in done.stdout.split())
+
+
+def test_a_wheel_installs_its_extras_by_name(wheel_python: Path, tmp_path: Path) -> None:
+    code = "from datasetkit.runtime.packages import SEGMENT_ANYTHING; print(SEGMENT_ANYTHING.command)"
+    done = run(wheel_python, "-c", code, cwd=tmp_path, PYTHONPATH="")
+    assert done.stdout.startswith("pip install 'datasetkit[sam]' torch=="), done
 
 
 def packages() -> Iterable[str]:

@@ -1,1 +1,1 @@
-"""What makes the shipped models, the documentation and the README's images, outside the installed package."""
+"""Tools that create the shipped models, the documentation and the README's images, outside the installed package."""

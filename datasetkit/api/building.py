@@ -1,4 +1,4 @@
-"""``datasetkit.build``. Owns what may be given as a source, and how flat options become a recipe and a run."""
+"""``datasetkit.build``. Owns the kinds of sources, and the conversion of flat options to a recipe and a run."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def build(
     allow_code: bool = False,
     **options: Any,
 ) -> Built:
-    """Build a dataset, or go on with one that was interrupted.
+    """Build a dataset, or resume an interrupted build.
 
     Args:
-        source: where records come from: a folder of images, Parquet files or tar files by their path, ``user/name`` on
-            the Hub, the path of a recipe (.yaml), the name of a source ("coco", "toyworld", that of a plug-in, or
+        source: source of the records: the path of a folder of images, of Parquet files or of tar files, ``user/name``
+            on the Hub, the path of a recipe (.yaml), the name of a source ("coco", "toyworld", a plug-in, or
             ``package.module:Class``), options of a source, a list of dictionaries, a ``datasets.Dataset``, or an object
             that is a :class:`~datasetkit.core.protocols.Source` or a sequence of rows.
-        out: the folder to write.
-        on_progress: called with the stage, the entries that are done, and how many there are.
-        root: folder below which the paths of a recipe file are; None for the file's own.
+        out: output folder.
+        on_progress: called with the stage, the number of finished entries, and their total number.
+        root: folder that relative paths in a recipe file start at; None for the folder of the file.
         allow_code: whether a recipe file may name classes, whose modules are then imported.
-        **options: of the source (``images=...``), and all of :class:`~datasetkit.options.build.BuildOptions`. A
+        **options: options of the source (``images=...``), and all of :class:`~datasetkit.options.build.BuildOptions`. A
             ``captioner``, ``detector``, ``segmenter``, ``phrases`` and ``filters`` may be objects. Objects are called
             from threads of this process.
 
@@ -64,10 +64,10 @@ def build(
     Raises:
         RecipeError: there is no such option, or a value is out of range.
         SourceError: the source cannot be read at all.
-        SourceFailedError: the source failed while it was read; what is finished is kept.
+        SourceFailedError: the source failed while it was read; finished parts are kept.
         ModelError: a model cannot be loaded.
-        PluginError: an object or a plug-in goes wrong.
-        OutputError: the folder holds something else, or no record was kept.
+        PluginError: an object or a plug-in failed.
+        OutputError: the folder contains something else, or no record was kept.
 
     Example:
         >>> built = dk.build("toyworld", "out/scenes", count=60, splits={"train": 0.8, "test": 0.2}, splits_exact=True)
@@ -83,7 +83,7 @@ def build(
     given = {**options, "out": out}
     is_file = isinstance(source, str | os.PathLike) and Path(source).suffix in {".yaml", ".yml"}
     if root is not None and not is_file:
-        raise RecipeError("root is for the paths of a recipe's file; leave it out")
+        raise RecipeError("root is for paths in a recipe file; leave it out")
     if isinstance(source, str | os.PathLike) and is_file:
         source = Recipe.read(Path(source), Path(root or Path(source).parent), allow_code=allow_code)
         source.check_places()
@@ -96,9 +96,11 @@ def build(
 
 
 def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progress], None] = lambda _: None) -> Built:
-    """Build what a recipe says; see :func:`build`."""
+    """Build from a recipe; see :func:`build`."""
     if _knows_only_scenes(recipe):
-        logger.warning("the toyworld models know rendered scenes only; on other images they mean nothing")
+        logger.warning(
+            "the toyworld models were trained on rendered scenes only; their output for other images is meaningless"
+        )
     started = time.monotonic()
     manifest = build_parts(recipe, run, on_progress)
     tally = manifest.tally
@@ -106,16 +108,20 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
         most = tally.dropped["record"].most_common(1)
         why = "; ".join(f"{counted(n, 'record')}: {reason} ({reason.explanation})" for reason, n in most)
         raise OutputError(
-            f"no record was kept of {tally.read['record']:,} that were read; {why or 'the source is empty'}; "
-            f"{run.out / LEDGER_NAME} has every one"
-            + ("; --retry-failed reads again what may pass later" if any(map(is_failed, manifest.parts)) else "")
+            f"no record was kept (read: {tally.read['record']:,}); {why or 'the source is empty'}; "
+            f"{run.out / LEDGER_NAME} lists every one"
+            + (
+                "; --retry-failed reads those again that may succeed later"
+                if any(map(is_failed, manifest.parts))
+                else ""
+            )
         )
     logger.info("built in %s", duration(time.monotonic() - started))
     return Built(run.out)
 
 
 def _source(source: object, given: dict[str, Any]) -> SourceOptions:
-    """Make the source's options of what was given; its own ones are taken out of ``given``."""
+    """Return the options of the source, removing them from ``given``."""
     if isinstance(source, SourceOptions):
         return source
     if isinstance(source, str | os.PathLike):
@@ -125,7 +131,7 @@ def _source(source: object, given: dict[str, Any]) -> SourceOptions:
         guessed = guess_source(text)
         if guessed is None:
             known = ", ".join(SOURCES.names)
-            raise SourceError(f"{text!r} is not a path, nor a source; give one of {known}, or a path that is there")
+            raise SourceError(f"{text!r} is neither an existing path nor a source; give a path, or one of {known}")
         return _take(type(guessed), given, **guessed.model_dump(include=guessed.model_fields_set))
     if source is None or isinstance(source, type):
         raise SourceError(f"{source!r} is not a source; give an object, a path, or the name of a class")
@@ -140,7 +146,9 @@ def _take(kind: type[SourceOptions], given: dict[str, Any], **first: Any) -> Sou
     _refuse_unknown(given, BuildOptions, kind)
     for name in first.keys() & given.keys() & kind.model_fields.keys():
         if given.pop(name) != first[name]:
-            raise RecipeError(f"{name} is given twice: {first[name]!r} by the source itself; leave the option out")
+            raise RecipeError(
+                f"{name} is given twice: the source already sets it to {first[name]!r}; leave the option out"
+            )
     own = {name: given.pop(name) for name in kind.model_fields if name in given and name not in first}
     return kind.checked({**{name: first[name] for name in kind.model_fields if name in first}, **own})
 
@@ -158,7 +166,7 @@ def _refuse_unknown(given: Mapping[str, Any], *kinds: type[Options]) -> None:
 
 
 def _knows_only_scenes(recipe: Recipe) -> bool:
-    """Return whether toyworld's models are asked about images that are not of their world."""
+    """Return whether toyworld's models are applied to images other than rendered scenes."""
     if recipe.grounding is None or recipe.source.name == "toyworld":
         return False
     grounding = recipe.grounding

@@ -1,4 +1,4 @@
-"""A built dataset in Python. Owns what can be done with one: check it, look at it, export it, publish it."""
+"""A built dataset in Python. Owns its methods: check, view, export and publish it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Page(Result):
     """A page that was written.
 
     Args:
-        shown: how many records it shows, of how many in all; None for a card.
+        shown: number of records on the page; None for a card.
 
     """
 
@@ -57,7 +57,7 @@ class Page(Result):
     total: int | None = None
 
     def report(self) -> Iterator[str]:
-        """Yield where it is."""
+        """Yield one line with the path of the page."""
         yield f"wrote {self.path}" + ("" if self.shown is None else f" ({self.shown} of {self.total} records)")
 
 
@@ -65,7 +65,7 @@ class Built(Result):
     """A dataset that ``datasetkit build`` wrote; made by :func:`datasetkit.open` and :func:`datasetkit.build`.
 
     Args:
-        path: its folder; or, where it is published, its URI or its address on the Hub.
+        path: folder of the dataset, or, if it is published, its URI or name on the Hub.
 
     """
 
@@ -74,10 +74,10 @@ class Built(Result):
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What the dataset holds and where it came from; of a published one, it is fetched.
+        """Contents and origin of the dataset; downloaded if it is published.
 
         Raises:
-            DatasetkitError: it is not there, or is not one of ours.
+            DatasetkitError: there is no manifest, or datasetkit did not write it.
 
         """
         if isinstance(self.path, Path):
@@ -87,7 +87,7 @@ class Built(Result):
 
     @property
     def split_rows(self) -> dict[str, int]:
-        """How many records each split holds."""
+        """Number of records per split."""
         return self.manifest.split_rows
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class Built(Result):
         return f"Built({str(self.path)!r}: {counted(len(self), 'record')}; {splits or 'no split'})"
 
     def _repr_html_(self) -> str:
-        """Show what came of the build, and some images with their key objects."""
+        """Return the summary of the build and some images with their key objects, as HTML."""
         if not isinstance(self.path, Path):
             return f"<pre>{html.escape(repr(self))}</pre>"
         from datasetkit.export.dataset.samples import thumbnails
@@ -118,17 +118,17 @@ class Built(Result):
         return f"{super()._repr_html_()}<div>{images}</div>"
 
     def __fspath__(self) -> str:
-        """Return the folder's path, so that a build is taken wherever a path is."""
+        """Return the path of the folder, so that a build can be used as a path."""
         return str(self.path)
 
     def report(self) -> Iterator[str]:
-        """Yield what ``datasetkit build`` prints at its end: counts, drops with their reasons, hints."""
+        """Yield the summary that ``datasetkit build`` prints: counts, drops with their reasons, hints."""
         from datasetkit.export.dataset.summary import summary_lines
 
         yield from summary_lines(self._folder, self.manifest)
 
     def as_json(self) -> dict[str, Any]:
-        """Return counts, and what was read, kept, dropped and passed over."""
+        """Return the counts of what was read, kept, dropped and passed over."""
         from datasetkit.export.dataset.summary import may_pass_later
 
         manifest = self.manifest
@@ -144,18 +144,18 @@ class Built(Result):
         }
 
     def verify(self, *, on_progress: OnProgress | None = None) -> Verification:
-        """Check every shard, image, mask, span, id and count; of a published dataset, too.
+        """Check every shard, image, mask, span, id and count; also of a published dataset.
 
         Example:
             >>> dk.open("out").verify().is_sound
             True
 
         Args:
-            on_progress: called with what is done, rows done and rows in all.
+            on_progress: called with the stage, the number of finished rows, and their total number.
 
         Raises:
             BuiltFolderError: datasetkit did not write it.
-            HubError, OSError: it is published, and cannot be fetched.
+            HubError, OSError: a published dataset cannot be downloaded.
 
         """
         from datasetkit.export.dataset.verification.faults import Verification
@@ -169,7 +169,7 @@ class Built(Result):
             return Verification(str(self.path), tuple(verify_files(files, show)))
 
     def stats(self) -> StatisticsReport:
-        """Count what is in the shards, and draw plots into ``assets``.
+        """Compute statistics of the shards, and write plots to ``assets``.
 
         Example:
             >>> dk.open("out").stats().statistics.total.objects
@@ -195,7 +195,7 @@ class Built(Result):
 
         Args:
             out: the file to write; None writes FOLDER.html next to the folder.
-            limit: show the first records only.
+            limit: largest number of records to show.
 
         Raises:
             BuiltFolderError: a shard cannot be read.
@@ -208,21 +208,20 @@ class Built(Result):
         if destination.is_dir():
             raise OutputError(f"{destination} is a folder; give the name of an HTML file")
         if real_path(destination).is_relative_to(real_path(folder)):
-            raise OutputError(f"{destination} lies in the dataset, whose files are its own; give another --out")
-        from datasetkit.export.dataset.preview import RecordView, view_record, write_preview
+            raise OutputError(f"{destination} is inside the dataset folder; give another --out")
+        from datasetkit.export.dataset.preview import write_preview
+        from datasetkit.export.dataset.preview_cards import PreviewCards
         from datasetkit.export.dataset.reading import iter_records, naming_row
 
-        def views() -> Iterator[RecordView]:
-            records = (found for shard in self.manifest.shards for found in iter_records(folder / shard.path))
-            for where, record in itertools.islice(records, options.limit):
-                with naming_row(where):
-                    view = view_record(record)
-                yield view
-
-        return Page(destination, write_preview(views(), destination, name, total), total)
+        cards = PreviewCards()
+        records = (found for shard in self.manifest.shards for found in iter_records(folder / shard.path))
+        for where, record in itertools.islice(records, options.limit):
+            with naming_row(where):
+                cards.add(record)
+        return Page(destination, write_preview(cards, destination, name, total), total)
 
     def card(self) -> Page:
-        """Write the dataset card again from manifest and statistics; what people wrote into it stays.
+        """Rewrite the dataset card from manifest and statistics; sections that users added are kept.
 
         Example:
             >>> dk.open("out").card().path
@@ -232,7 +231,7 @@ class Built(Result):
             BuiltFolderError: manifest, statistics or the card's front matter cannot be read.
 
         """
-        folder, _ = self._folder, self.manifest  # refused, if at all, before what is imported next
+        folder, _ = self._folder, self.manifest  # refused before the slow imports that follow
         from datasetkit.export.dataset.describe import update_card
         from datasetkit.pipeline.records import REASON_MEANINGS
 
@@ -248,7 +247,7 @@ class Built(Result):
         *,
         on_progress: OnProgress | None = None,
     ) -> ExportResult:
-        """Write the dataset in another format, and count what that format cannot hold.
+        """Export the dataset to another format, and count what that format cannot represent.
 
         Example:
             >>> dk.open("out").export("coco", "out-coco", split="train").objects
@@ -256,14 +255,14 @@ class Built(Result):
 
         Args:
             to: coco, imagefolder, labelstudio, webdataset or yolo-seg.
-            destination: folder to write, here or as a URI.
-            split: the one split to export; None takes all.
-            overwrite: whether an earlier export in the destination is replaced.
-            on_progress: called with what is done, records done and records in all.
+            destination: output folder, local or a URI.
+            split: the only split to export; None for all.
+            overwrite: whether to replace an earlier export in the destination.
+            on_progress: called with the stage, the number of finished records, and their total number.
 
         Raises:
             UnknownNameError: there is no such format.
-            OutputError: the destination holds something else.
+            OutputError: the destination contains something else.
             AddressError: it is on the Hub, or in a store that cannot be written.
             BuiltFolderError: there is no such split, or a shard cannot be read.
 
@@ -289,17 +288,17 @@ class Built(Result):
             'https://huggingface.co/datasets/user/name/tree/v1'
 
         Args:
-            repository: ``user/name`` (or its address, as ``hf://datasets/user/name``), or a URI such as
-                ``s3://bucket/prefix``, which takes ``dry_run`` and ``replace`` alone.
-            on_progress: called with stage, bytes done and bytes in all, from several threads.
+            repository: ``user/name`` (or its URL, such as ``hf://datasets/user/name``), or a URI such as
+                ``s3://bucket/prefix``, for which the only options are ``dry_run`` and ``replace``.
+            on_progress: called with the stage, the bytes sent and the total bytes, from several threads.
             **options: ``private``, ``revision``, ``tag``, ``token``, ``commit_message``, ``create_pr``, ``replace``
-                and ``dry_run``; see :class:`~datasetkit.options.dataset.PushOptions`. A token is in no message and no
-                result.
+                and ``dry_run``; see :class:`~datasetkit.options.dataset.PushOptions`. Messages and
+                results never contain a token.
 
         Raises:
-            BuiltFolderError: the folder is not finished, or a shard is not the manifest's.
+            BuiltFolderError: the build is not finished, or a shard does not match the manifest.
             RecipeError: there is no such option.
-            HubError, OutputError, OSError: the place refuses something, or cannot be reached; nothing is lost.
+            HubError, OutputError, OSError: the destination refuses something, or cannot be reached; nothing is lost.
 
         """
         from datasetkit.export.publish.publishing import publish
@@ -312,7 +311,7 @@ class Built(Result):
         if isinstance(self.path, Path):
             return self.path
         raise BuiltFolderError(
-            f"{self.path} is not a folder; of a dataset elsewhere only verify works: download it, and open its folder"
+            f"{self.path} is not a folder; only verify reads remote datasets: download it, and open its folder"
         )
 
     @contextmanager
@@ -347,12 +346,12 @@ def open_built(folder: str | os.PathLike[str]) -> Built:
         Built('out': 6 records; train 6)
 
     Args:
-        folder: what ``datasetkit build`` wrote. A published dataset is ``user/name[@revision]`` on the Hub (or its
-            address, as ``hf://datasets/user/name``), or a URI; of it, ``manifest`` and ``verify()`` can be had.
+        folder: folder that ``datasetkit build`` wrote. A published dataset is ``user/name[@revision]`` on the Hub (or
+            its URL, such as ``hf://datasets/user/name``), or a URI; it supports ``manifest`` and ``verify()`` only.
 
     Raises:
-        BuiltFolderError: it is neither, or datasetkit did not write it.
-        AddressError: it is not a path, a name or an address, or one that cannot be used, as that of a model.
+        BuiltFolderError: there is no dataset, or datasetkit did not write it.
+        AddressError: ``folder`` is not a usable path, name or URI, for example that of a model.
 
     """
     given = path_text(folder)
@@ -370,7 +369,7 @@ def open_built(folder: str | os.PathLike[str]) -> Built:
 
 
 def _check_ours(where: object, names: Collection[str]) -> None:
-    """Refuse what no build ever wrote."""
+    """Refuse a dataset that no build wrote."""
     if not _OURS.intersection(names):
         raise BuiltFolderError(
             f"{where} was not written by datasetkit: it has no {MANIFEST_NAME}; give a folder that `datasetkit build` "

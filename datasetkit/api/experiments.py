@@ -1,4 +1,4 @@
-"""``datasetkit.knockout``, ``ablate`` and ``sparsify``. Owns the way from options to what interventions show."""
+"""``datasetkit.knockout``, ``ablate`` and ``sparsify``. Owns the way from options to results of interventions."""
 
 from __future__ import annotations
 
@@ -39,16 +39,14 @@ if TYPE_CHECKING:
 def knockout(
     model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> Knockouts:
-    """Block the attention from some tokens to others around each layer.
+    """Block attention between sets of tokens around each layer, and measure how far the answer's probability falls.
 
-    What is measured is how far the probability of the answer falls. Interrupted, the same call goes on.
-
-    What is given and raised is as of :func:`datasetkit.score`, with the fields of
-    :class:`~datasetkit.options.head_commands.KnockoutCommand`. Rows have ``questions``; or the data are a .csv or
-    .parquet table of image, question and answer. Results go to ``knockouts/MODEL--DATA`` if no folder is given.
+    If interrupted, the same call resumes. Arguments and errors are those of :func:`datasetkit.score`, with the fields
+    of :class:`~datasetkit.options.head_commands.KnockoutCommand`. Rows have ``questions``, or the data are a .csv or
+    .parquet table with the columns image, question and answer. The default folder is ``knockouts/MODEL--DATA``.
 
     Returns:
-        tables of every question, flow and layer, and of the curves over layers.
+        tables per question, flow and layer, and curves over layers.
 
     Example:
         >>> found = dk.knockout("toyworld:vlm", "out/scenes", window=1, flows="image->last,question->last")
@@ -59,7 +57,7 @@ def knockout(
 
 
 def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> Knockouts:
-    """Block flows as a command says; see :func:`knockout`."""
+    """Run a knockout command; see :func:`knockout`."""
     if is_table(command.data) and command.split is not None:
         raise RecipeError(f"--split {command.split}: the table {command.data} has no splits; leave it out")
     check_inputs(command)
@@ -68,12 +66,12 @@ def run_knockout(command: KnockoutCommand, on_progress: OnProgress) -> Knockouts
 
     subject = open_model(command)
     questions = _questions(command, subject)
-    told = Path(command.data).stem if is_table(command.data) else questions.identity.name
-    folder = folder_of(command, "knockouts", subject, told)
+    name = Path(command.data).stem if is_table(command.data) else questions.identity.name
+    folder = folder_of(command, "knockouts", subject, name)
     if command.window >= subject.shape[0]:
         tell(
-            f"--window {command.window}: the model has {subject.shape[0]} layers, so most are blocked around each of "
-            "them; a narrower window shows where information flows",
+            f"--window {command.window}: the model has {subject.shape[0]} layers, so most are blocked around each "
+            "layer; a narrower window locates the flow of information",
             logging.WARNING,
         )
     knockout_dataset(
@@ -105,16 +103,16 @@ def _questions(command: KnockoutCommand, subject: Subject) -> Questions:
 def ablate(
     model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> Ablations:
-    """Take out the highest, the lowest and random heads, and measure what the model still says.
+    """Ablate the highest-ranked, the lowest-ranked and random heads, and measure descriptions and answers.
 
-    Interrupted, the same call goes on; with more rankings, modes or doses, it adds to what is there.
+    If interrupted, the same call resumes; more rankings, modes or doses are added to earlier results.
 
-    What is given and raised is as of :func:`datasetkit.score`, with the fields of
+    Arguments and errors are those of :func:`datasetkit.score`, with the fields of
     :class:`~datasetkit.options.head_commands.AblateCommand`, of which ``scores`` (a folder of that function) or
-    ``table`` ranks the heads. Results go to ``ablated/MODEL--DATA`` if no folder is given.
+    ``table`` ranks the heads. The default folder is ``ablated/MODEL--DATA``.
 
     Returns:
-        dose curves of every metric, and what top heads do beyond random ones of the same layers.
+        dose curves of every metric, and contrasts of top heads with random heads of the same layers.
 
     Example:
         >>> found = dk.ablate("toyworld:vlm", "out/scenes", scores="scores", by="ram:response", modes="zero")
@@ -125,7 +123,7 @@ def ablate(
 
 
 def run_ablate(command: AblateCommand, on_progress: OnProgress) -> Ablations:
-    """Ablate heads as a command says; see :func:`ablate`."""
+    """Run an ablation command; see :func:`ablate`."""
     check_inputs(command, command.scores, command.rankings)
     if "caption" in command.tasks:
         require("comparing captions", PYCOCOEVALCAP)
@@ -144,12 +142,12 @@ def run_ablate(command: AblateCommand, on_progress: OnProgress) -> Ablations:
         rankings.append(Ranking.of_table(command.table, subject.identity, subject.shape))
     plan = Plan.of(rankings, command.part(AblationOptions), subject.shape)
     rows = open_rows(subject, command.data, command.split, command.limit, command.tasks)
-    tell(f"conditions: {len({trial.condition.name for trial in plan.trials}):,}, and the model as it is")
+    tell(f"conditions: {len({trial.condition.name for trial in plan.trials}):,}, and the unchanged model")
     examples = read_examples_of(command, rows, subject, on_progress)
     ranked = [ranking.name for ranking in rankings if rows.identity.shares_rows(ranking.source.get("data", {}))]
     if ranked:
         tell(
-            f"heads were scored by {', '.join(ranked)} on rows that are asked here, so they are chosen and tested on "
+            f"heads were scored by {', '.join(ranked)} on the same rows, so they are chosen and tested on "
             "the same data; score another split",
             logging.WARNING,
         )
@@ -172,13 +170,12 @@ def sparsify(
 ) -> Sparsity:
     """Plan a sparse prefill in which few heads keep full attention, and measure time, memory and quality.
 
-    The dense model, the plan, and plans that keep random heads are measured side by side. Interrupted, the same call
-    goes on; with more draws, it adds to what is there.
+    The dense model, the plan, and plans that keep random heads are compared. If interrupted, the same call resumes;
+    more draws are added to earlier results.
 
-    What is given and raised is as of :func:`datasetkit.score`, with the fields of
-    :class:`~datasetkit.options.head_commands.SparsifyCommand`, of which ``scores`` is needed, a folder of that
-    function; a ModelError where the kernel is not possible here. Results go to ``sparse/MODEL--DATA`` if no folder is
-    given.
+    Arguments and errors are those of :func:`datasetkit.score`, with the fields of
+    :class:`~datasetkit.options.head_commands.SparsifyCommand`, of which ``scores`` is required, a folder of that
+    function; also a ModelError if the kernel does not work here. The default folder is ``sparse/MODEL--DATA``.
 
     Returns:
         the plan, and costs and quality of dense and sparse prefill.
@@ -193,7 +190,7 @@ def sparsify(
 
 
 def run_sparsify(command: SparsifyCommand, on_progress: OnProgress) -> Sparsity:
-    """Measure sparse prefill as a command says; see :func:`sparsify`."""
+    """Run a sparsity command; see :func:`sparsify`."""
     check_inputs(command, command.scores, [command.by])
     if "caption" in command.tasks:
         require("comparing captions", PYCOCOEVALCAP)

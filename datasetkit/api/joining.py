@@ -1,4 +1,4 @@
-"""``datasetkit.report``. Owns the way from folders of results to one page."""
+"""``datasetkit.report``. Owns the way from result folders to one page."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 def report(
     *folders: str | PathLike[str] | Sequence[str | PathLike[str]], out: str | PathLike[str] = "report.html"
 ) -> JoinedReport:
-    """Join all that was measured of a model into one page, with a verdict on each claim of the papers.
+    """Summarize all results of a model on one page, with a verdict on each claim of the papers.
 
     Args:
-        folders: results of one model, as :func:`datasetkit.score`, ``knockout``, ``ablate``, ``sparsify``, ``compare``
-            or ``tune`` wrote them.
-        out: the page; one that datasetkit wrote is replaced.
+        folders: result folders of one model, written by :func:`datasetkit.score`, ``knockout``, ``ablate``,
+            ``sparsify``, ``compare`` or ``tune``.
+        out: HTML file to write; a page that datasetkit wrote is replaced.
 
     Returns:
-        the claims, and what was found of each.
+        the claims, and the evidence on each.
 
     Raises:
-        BuiltFolderError: a folder holds no results, or unfinished ones.
-        RecipeError: the folders are of different models, or one was given twice.
-        OutputError: something else is there.
+        BuiltFolderError: a folder contains no results, or unfinished ones.
+        RecipeError: the folders belong to different models, or one is given twice.
+        OutputError: ``out`` is something else than a page of datasetkit.
 
     Example:
         >>> dk.report("scores", "ablated").claims[0].answer
@@ -41,10 +41,12 @@ def report(
 
 
 def run_report(command: ReportCommand) -> JoinedReport:
-    """Write the page as a command says; see :func:`report`."""
+    """Run a report command; see :func:`report`."""
     for folder in command.folders:
         if not folder.is_dir():
-            raise BuiltFolderError(f"there is no folder {folder}; give folders that score, ablate and the like wrote")
+            raise BuiltFolderError(
+                f"there is no folder {folder}; give result folders, such as those of score or ablate"
+            )
     from datasetkit.hi_scoring.joined.claims import claims
     from datasetkit.hi_scoring.joined.folders import read_folders
     from datasetkit.hi_scoring.joined.page import write_page

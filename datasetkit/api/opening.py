@@ -1,4 +1,4 @@
-"""What commands about heads open. Owns what is refused before anything heavy is imported, and what is told."""
+"""Inputs of the commands for heads. Owns the checks before slow imports, and the log lines about inputs."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ logger = logging.getLogger(__name__)
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Take progress that nobody asked for."""
+    """Ignore progress."""
 
 
 def tell(line: str, level: int = logging.INFO) -> None:
-    """Log a line, in one process of all."""
+    """Log a line, in the first process only."""
     if is_first_process():
         logger.log(level, line)
 
 
 def given(model: object, data: object, out: object, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the arguments of a function together as the fields of a command."""
+    """Return the arguments of a function as the fields of a command."""
     return {"model": model, "data": data, **({} if out is None else {"out": out}), **options}
 
 
@@ -58,21 +58,21 @@ def check_inputs(
     selections: Sequence[str] = (),
     more: Sequence[tuple[object, str | None]] = (),
 ) -> None:
-    """Refuse what can be refused without torch, transformers and datasets.
+    """Check everything that needs neither torch nor transformers nor datasets.
 
     Args:
         command: names the model and the rows.
         scores: folder of head scores.
-        rankings: SCORE:POSITIONS that the scores must have.
-        selections: of layers or heads of the model.
+        rankings: SCORE:POSITIONS that the scores must contain.
+        selections: selections of layers or heads of the model.
         more: other rows, each with its split.
 
     Raises:
         UnknownNameError: no family has that name.
-        ModelError: the model's folder is not there.
-        BuiltFolderError: the folder of scores holds none.
-        RecipeError: the scores are of a model of another shape or lack a ranking, or a selection is not possible.
-        SourceError: the rows are not there, or the split is not.
+        ModelError: the folder of the model does not exist.
+        BuiltFolderError: the folder of scores contains none.
+        RecipeError: the scores are of a model of another shape or lack a ranking, or a selection is impossible.
+        SourceError: the rows or the split do not exist.
 
     """
     shape = _shape_of(command.model) if isinstance(command.model, str) else None
@@ -95,7 +95,7 @@ def check_inputs(
 
 
 def check_names(registry: Registry, *names: str) -> None:
-    """Refuse names that a registry does not hold; those that it holds are not imported."""
+    """Refuse names that a registry does not know, without importing those that it knows."""
     for name in names:
         if not registry.has(name):
             registry.load(name)
@@ -107,7 +107,7 @@ def is_table(data: object) -> bool:
 
 
 def _shape_of(model: str) -> tuple[int, int] | None:
-    """Read the layers and heads of a model on this machine, where its configuration says them."""
+    """Return the numbers of layers and heads of a local model, if its configuration states them."""
     check_location(model)
     try:
         config = read_json(Path(resolve(model)) / "config.json")
@@ -120,24 +120,22 @@ def _shape_of(model: str) -> tuple[int, int] | None:
 def _check_selection(text: str, shape: tuple[int, int] | None, *, has_scores: bool) -> None:
     match = RANKED.fullmatch(text)
     if match is not None and not has_scores:
-        raise RecipeError(
-            f"{text} needs scores, and none were given; give head scores of the model, or select all or layers:1,5"
-        )
+        raise RecipeError(f"{text} needs head scores; give those of the model, or select all or layers:1,5")
     if shape is None:
         return
     if match is not None:
         most = (shape[0] if match["unit"] == "layers" else shape[0] * shape[1]) // 2
         if not 1 <= int(match["k"]) <= most:
             raise RecipeError(
-                f"{text} asks for {match['k']}; the model has {shape[0]} layers of {shape[1]} heads, so 1 to {most} "
-                "can be chosen such that the highest and the lowest share none"
+                f"{text}: the model has {shape[0]} layers of {shape[1]} heads, so K must be from 1 to {most}, "
+                "so that the highest and the lowest do not overlap"
             )
     elif (layers := GIVEN_LAYERS.fullmatch(text)) and max(map(int, layers[1].split(","))) >= shape[0]:
-        raise RecipeError(f"{text} is not possible; give each layer once, of 0 to {shape[0] - 1}")
+        raise RecipeError(f"{text} is impossible; give each layer once, from 0 to {shape[0] - 1}")
 
 
 def open_model(command: HeadsCommand) -> Subject:
-    """Name the model; nothing is loaded."""
+    """Return the model, without loading it."""
     from datasetkit.hi_scoring.model.subject import LoadedSubject, Subject
 
     if not isinstance(command.model, str):
@@ -155,7 +153,7 @@ def open_rows(
     *,
     name: str = "rows",
 ) -> Data:
-    """Open rows for tasks or for ``score``, and say how many they are, and whether the model was made for such."""
+    """Open rows for tasks or for ``score``; log their number, and a warning if the model was not made for them."""
     from datasetkit.hi_scoring.data.datasets import ASKED, DESCRIBED, SCORED, open_data
 
     requires = SCORED if "score" in needs else DESCRIBED if "caption" in needs else ASKED
@@ -167,11 +165,11 @@ def open_rows(
 
 
 def warn_of_toyworld(subject: Subject, name: str, *, is_rendered: bool) -> None:
-    """Log a warning where the shipped model sees images that it was not made for."""
+    """Log a warning if the shipped model gets images that it was not made for."""
     if subject.name.startswith(PREFIX) and not is_rendered:
         tell(
-            f"{subject.name} knows rendered scenes only, and {name} does not hold such: what it says of them means "
-            "nothing; give another --model",
+            f"{subject.name} was trained on rendered scenes only; for the images of {name}, its output is "
+            "meaningless; give another --model",
             logging.WARNING,
         )
 
@@ -185,15 +183,15 @@ def read_examples_of(
     *,
     is_held: bool = True,
 ) -> Examples:
-    """Look at all rows, and say which cannot be used.
+    """Read all rows, and log how many are unusable.
 
     Args:
-        command: what is asked.
-        rows: of which.
+        command: the command.
+        rows: the rows.
         subject: the model.
         on_progress: see :data:`~datasetkit.runtime.progress.OnProgress`.
-        name: of the rows, for people.
-        is_held: whether what the model says is compared with them.
+        name: name of the rows, for users.
+        is_held: whether the output of the model is compared with the rows.
 
     """
     from datasetkit.hi_scoring.data.examples import read_examples
@@ -203,17 +201,17 @@ def read_examples_of(
     show: Callable[[int], None] = lambda done: on_progress(f"reading {name}", done, len(rows))  # noqa: E731
     examples = read_examples(rows, command.part(TextOptions), subject.dialogue, show)
     for reason, count in Counter(drop.reason for drop in examples.drops).most_common():
-        tell(f"{prefix}rows that cannot be used: {count:,}, {reason} ({reason.explanation})")
+        tell(f"{prefix}unusable rows: {count:,}, {reason} ({reason.explanation})")
     if is_held and "caption" in command.tasks and rows.has_found_objects:
         tell(
-            f"{prefix}objects of {rows.identity.name} were found by models, and are what descriptions mention: whether "
+            f"{prefix}objects of {rows.identity.name} were found by models, from the descriptions: whether "
             "captions name something absent is not measured"
         )
     return examples
 
 
 def namer_of(*rows: Data) -> KnownObjectNamer | None:
-    """Return what finds the objects that captions name, of the categories of all rows; None where these have none."""
+    """Return the finder of objects that captions name, for the categories of all rows; None if they have none."""
     from datasetkit.annotation.naming import KnownObjectNamer
 
     categories = set().union(*(one.categories() for one in rows))
@@ -221,7 +219,7 @@ def namer_of(*rows: Data) -> KnownObjectNamer | None:
 
 
 def folder_of(command: HeadsCommand, kind: str, subject: Subject, name: str | None = None) -> Path:
-    """Return where results go: ``kind/MODEL--DATA`` where no folder is named, DATA by its name or as it was given."""
+    """Return the output folder: by default ``kind/MODEL--DATA``, with DATA by its name, or as it was given."""
     data = name or (command.data if isinstance(command.data, str) else type(command.data).__name__)
     if name is None and not Path(data).exists():
         data = str(hub_address(data, "dataset") or data)

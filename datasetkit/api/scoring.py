@@ -1,4 +1,4 @@
-"""``datasetkit.score``. Owns the way from options to head scores with their page."""
+"""``datasetkit.score``. Owns the way from options to head scores and their page."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ _SAMPLES_DRAWN = 4
 def score(
     model: Model, data: Rows, out: Out = None, *, on_progress: OnProgress | None = None, **options: Any
 ) -> ScoreResult | None:
-    """Score every attention head of a model by how much it looks at the objects that texts name.
+    """Score every attention head of a model by how much it attends to the objects that texts name.
 
-    Interrupted, the same call goes on. Started by torchrun or ``accelerate launch``, processes share the work.
+    If interrupted, the same call resumes. Started by torchrun or ``accelerate launch``, processes share the work.
 
     Args:
-        model: Hub id, local folder or ``toyworld:vlm``; or a pair of a loaded image-text-to-text model, in evaluation
-            mode, and its processor, which are known by class and sha256 of the parameters.
+        model: Hub id, local folder or ``toyworld:vlm``; or a loaded image-text-to-text model, in evaluation mode,
+            with its processor, as a pair, identified by class and SHA-256 of the parameters.
         data: a built folder, ``user/name[@revision]`` on the Hub, a ``datasets.Dataset``, or a list of dictionaries
-            with ``image`` (of PIL, an array, bytes or a path), ``text`` and ``masks``, each of (height, width).
-        out: folder for scores, tables and page; ``scores/MODEL--DATA`` if none is given.
-        on_progress: called with the stage, the rows that are done, and how many there are.
+            with ``image`` (PIL image, array, bytes or path), ``text`` and ``masks``, each of shape (height, width).
+        out: folder for scores, tables and page; ``scores/MODEL--DATA`` by default.
+        on_progress: called with the stage, the number of finished rows, and their total number.
         **options: fields of :class:`~datasetkit.options.head_commands.ScoreCommand`.
 
     Returns:
-        scores of shape (samples, layers, heads) by score and positions, with rankings and tables; None in all processes
-        but the first.
+        scores of shape (samples, layers, heads) by score and positions, with rankings and tables; None in all
+        processes except the first.
 
     Raises:
         RecipeError: there is no such option, or a value is out of range.
-        ModelError: the model cannot be loaded, or nothing is known of its family.
+        ModelError: the model cannot be loaded, or its family is unknown.
         SourceError: the rows cannot be loaded, or lack a column.
-        OutputError: the folder holds other results, or no row could be scored.
-        PluginError: a family or a score that is not ours went wrong.
+        OutputError: the folder contains other results, or no row could be scored.
+        PluginError: a family or score of a plug-in failed.
 
     Example:
         >>> scores = dk.score("toyworld:vlm", "out/scenes", limit=60)
@@ -67,7 +67,7 @@ def score(
 
 
 def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | None:
-    """Score heads as a command says; see :func:`score`."""
+    """Run a scoring command; see :func:`score`."""
     check_inputs(command)
     check_names(SCORES, *command.scores)
     from datasetkit.hi_scoring.runs.drops import read_drops
@@ -93,7 +93,7 @@ def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | N
         return None
     heads = scores.top(min(command.top, _HEADS_DRAWN), by)
     if not heads:
-        raise RecipeError(f"--by {by}: no sample has it; the scores are saved in {folder}, rank them by another")
+        raise RecipeError(f"--by {by}: no sample has this score; the scores are in {folder}, rank them by another one")
     looked = looked_at(subject, rows, options, heads, _SAMPLES_DRAWN, by.partition(":")[2])
     found = ScoreResult.load(folder, by, command.top)
     panels = [panel(one, heads) for one in looked]
@@ -102,10 +102,10 @@ def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | N
 
 
 def _check_phrases(rows: Data, command: ScoreCommand) -> None:
-    """Refuse a ranking by phrases of rows that have none, before the model is loaded; tell of them otherwise."""
+    """Refuse a ranking by phrases if no row has any, before the model is loaded; without such a ranking, log it."""
     if rows.has_phrases or "phrase" not in command.positions:
         return
-    told = f"no row of {rows.identity.name} has phrases (it lacks the columns objects and phrases)"
+    missing = f"no row of {rows.identity.name} has phrases (it lacks the columns objects and phrases)"
     if command.ranking.endswith(":phrase"):
-        raise RecipeError(f"--by {command.ranking}: {told}; give other positions")
-    tell(f"phrase: {told}")
+        raise RecipeError(f"--by {command.ranking}: {missing}; give other positions")
+    tell(f"phrase: {missing}")

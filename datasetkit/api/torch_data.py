@@ -16,14 +16,14 @@ _COLUMNS = ("image", "width", "height", "description", "objects", "phrases")
 
 
 class PhraseTarget(TypedDict):
-    """A noun phrase and where its objects stand among a sample's masks.
+    """A noun phrase and the indices of its objects among the masks of a sample.
 
     Keys:
         text: the words, verbatim.
         start: index of the first character in the description (code points).
         end: index after the last character.
         status: matched, ambiguous, absent or not_an_object.
-        objects: places in ``masks`` and ``object_ids``, not ids; empty unless the phrase is matched.
+        objects: indices into ``masks`` and ``object_ids``, not ids; empty unless the phrase is matched.
     """
 
     text: str
@@ -37,11 +37,11 @@ class Sample(TypedDict):
     """One row.
 
     Keys:
-        image: shape (3, H, W), RGB, uint8 in [0, 255]; or what the transform gives, of equal H and W.
+        image: shape (3, H, W), RGB, uint8 in [0, 255]; or the result of the transform, of equal H and W.
         description: the text, or None.
         masks: shape (N, H, W), bool; all False for an object without a mask.
-        object_ids: shape (N,), int64, the ids in the row.
-        phrases: the description's noun phrases.
+        object_ids: shape (N,), int64, object ids of the row.
+        phrases: noun phrases of the description.
     """
 
     image: torch.Tensor
@@ -52,7 +52,7 @@ class Sample(TypedDict):
 
 
 class Batch(TypedDict):
-    """Samples, padded on the right and below to the largest height and width among them.
+    """Samples, padded at the right and the bottom to the largest height and width among them.
 
     Keys:
         image: shape (B, C, H, W), 0 where padded.
@@ -72,14 +72,14 @@ class Batch(TypedDict):
 
 
 class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
-    """The rows of a published dataset as tensors, one by one.
+    """The rows of a published dataset as tensors, one at a time.
 
     Args:
-        dataset: a ``datasets.Dataset`` that ``datasetkit.load`` gave for one split, in any format.
-        size_px: where given, image and masks are brought to size_px x size_px: the image bilinearly, masks by the
-            pixel under each new pixel's centre. A very small object may lose all of its pixels.
-        transform: changes the values of the image, shape (3, H, W), uint8 in [0, 255]; it must leave H and W, since
-            masks do not pass through it.
+        dataset: ``datasets.Dataset`` of one split, returned by ``datasetkit.load``, in any format.
+        size_px: if given, images and masks are resized to size_px x size_px: images bilinearly, masks by the nearest
+            pixel. A very small object may lose all of its pixels.
+        transform: changes the values of the image, shape (3, H, W), uint8 in [0, 255]; it must keep H and W, since
+            masks are not transformed.
 
     """
 
@@ -92,10 +92,10 @@ class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
     ) -> None:
         if not isinstance(dataset, datasets.Dataset):
             raise TypeError(
-                f"dataset is a {type(dataset).__name__}; give what datasetkit.load(..., split=...) gives, not streamed"
+                f"dataset is a {type(dataset).__name__}; give that of datasetkit.load(..., split=...), not streamed"
             )
         if size_px is not None and (not isinstance(size_px, int) or size_px < 1):
-            raise ValueError(f"size_px is {size_px}; give one number from 1 on, or None to keep every image's size")
+            raise ValueError(f"size_px is {size_px}; give a positive integer, or None to keep the size of each image")
         self._dataset = dataset.select_columns(list(_COLUMNS)).with_format(None)
         self._size_px = size_px
         self._transform = transform
@@ -133,14 +133,14 @@ class KeyObjectDataset(torch.utils.data.Dataset[Sample]):
         changed = self._transform(image)
         if changed.ndim != 3 or changed.shape[1:] != image.shape[1:]:
             raise ValueError(
-                f"the transform made {tuple(changed.shape)} of {tuple(image.shape)}, which the masks no longer fit; "
+                f"the transform changed {tuple(image.shape)} to {tuple(changed.shape)}, which the masks do not fit; "
                 "keep height and width, and give size_px to resize both"
             )
         return changed
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Make a batch of samples; give it to ``torch.utils.data.DataLoader`` as ``collate_fn``."""
+    """Collate samples to a batch, as ``collate_fn`` of ``torch.utils.data.DataLoader``."""
     height = max(sample["image"].shape[1] for sample in samples)
     width = max(sample["image"].shape[2] for sample in samples)
     images = [_padded(sample["image"], height, width) for sample in samples]
@@ -156,7 +156,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def _sampled(areas: np.ndarray[Any, np.dtype[np.bool_]], size_px: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Bring masks of shape (N, H, W) to (N, size_px, size_px) by the pixels under the new pixels' centres."""
+    """Resize masks of shape (N, H, W) to (N, size_px, size_px) by the pixel at each new pixel's centre."""
     centres = np.arange(size_px) + 0.5
     rows = (centres * areas.shape[1] / size_px).astype(np.int64)
     columns = (centres * areas.shape[2] / size_px).astype(np.int64)
@@ -164,7 +164,7 @@ def _sampled(areas: np.ndarray[Any, np.dtype[np.bool_]], size_px: int) -> np.nda
 
 
 def _padded(values: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Pad the last two axes on the right and below with zeros."""
+    """Pad the last two axes with zeros at the right and the bottom."""
     padded = values.new_zeros((*values.shape[:-2], height, width))
     padded[..., : values.shape[-2], : values.shape[-1]] = values
     return padded

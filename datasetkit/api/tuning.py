@@ -1,4 +1,4 @@
-"""``datasetkit.tune`` and ``compare``. Owns the way from options to tuned adapters, their tables and their page."""
+"""``datasetkit.tune`` and ``compare``. Owns the way from options to tuned adapters, tables and page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datasetkit.hi_scoring.comparison.report.terminal import ComparisonResult
     from datasetkit.hi_scoring.comparison.trials import Trial
 
-# Names of rows for people; those of tests are names of results, too.
+# Names of rows for users; those of test rows are also names in results.
 _TRAIN, _VALIDATION = "train", "validation"
 _RECORDS_SHOWN = 4
 
@@ -41,16 +41,16 @@ def tune(
 ) -> ComparisonResult | None:
     """Tune an adapter on the layers or heads that matter, and test the model before and after.
 
-    Interrupted, the same call goes on. Started by torchrun or ``accelerate launch``, processes train together.
+    If interrupted, the same call resumes. Started by torchrun or ``accelerate launch``, processes train together.
 
-    What is given and raised is as of :func:`datasetkit.score`, with the fields of
-    :class:`~datasetkit.options.head_commands.TuneCommand`, of which ``select`` is needed; a MissingPackageError where
-    peft or pycocoevalcap does not work here. A copy of the model is tuned. Results go to ``tuned/MODEL--DATA`` if no
-    folder is given.
+    Arguments and errors are those of :func:`datasetkit.score`, with the fields of
+    :class:`~datasetkit.options.head_commands.TuneCommand`, of which ``select`` is required; also a
+    MissingPackageError if peft or pycocoevalcap does not work here. A copy of the model is tuned. The default folder is
+    ``tuned/MODEL--DATA``.
 
     Returns:
-        figures of the untuned and the tuned model; the adapter is in ``cells/NAME/adapter`` of the folder. None in all
-        processes but the first.
+        metrics of the untuned and the tuned model; the adapter is in ``cells/NAME/adapter`` of the folder. None in all
+        processes except the first.
 
     Example:
         >>> found = dk.tune("toyworld:vlm", "out/scenes", select="top-layers:1", scores="scores", steps=50)
@@ -65,14 +65,14 @@ def compare(
 ) -> ComparisonResult | None:
     """Tune several selections with several seeds, and compare their shifts from the untuned model.
 
-    Interrupted, the same call goes on; with more selections or seeds, it adds to what is there.
+    If interrupted, the same call resumes; more selections or seeds are added to earlier results.
 
-    What is given and raised is as of :func:`tune`, with the fields of
-    :class:`~datasetkit.options.head_commands.CompareCommand`, of which ``select`` is needed, a list of selections.
+    Arguments and errors are those of :func:`tune`, with the fields of
+    :class:`~datasetkit.options.head_commands.CompareCommand`, of which ``select`` is required, a list of selections.
 
     Returns:
-        figures, shifts and contrasts of all selections; None in all processes but the first, and before every shard of
-        the work is done.
+        metrics, shifts and contrasts of all selections; None in all processes except the first, and until all shards of
+        the work are done.
 
     Example:
         >>> found = dk.compare("toyworld:vlm", "out/scenes", select=["top-layers:1", "all"], scores="scores", seeds=[0])
@@ -84,12 +84,12 @@ def compare(
 
 
 def run_tune(command: TuneCommand, on_progress: OnProgress) -> ComparisonResult | None:
-    """Tune one selection as a command says; see :func:`tune`."""
+    """Run a tuning command; see :func:`tune`."""
     return _run(command, (command.select,), (command.seed,), (0, 1), "datasetkit tune", on_progress)
 
 
 def run_compare(command: CompareCommand, on_progress: OnProgress) -> ComparisonResult | None:
-    """Tune several selections as a command says; see :func:`compare`."""
+    """Run a comparison command; see :func:`compare`."""
     number, processes = map(int, command.shard.split("/"))
     shard = number - 1, processes
     return _run(command, command.select, command.seeds, shard, "datasetkit compare", on_progress)
@@ -115,16 +115,16 @@ def _run(
     folder = folder_of(command, "tuned", bench.subject)
     found = run_trials(bench, trials, folder, name, shard=shard, overwrite=command.overwrite, on_progress=on_progress)
     if found is None:
-        tell(f"this shard is done; {folder} reports when all are")
+        tell(f"this shard is done; the report is written to {folder} when all shards are")
     return None if found is None or not is_first_process() else _written(folder, bench)
 
 
 def _opened(
     command: TuningCommand, selections: Sequence[str], seeds: Sequence[int], on_progress: OnProgress
 ) -> tuple[Bench, list[Trial]]:
-    """Open everything that the options name, and look at all rows; nothing is computed yet.
+    """Open everything that the options name, and read all rows, without computing anything.
 
-    Whatever can be refused without the rows is refused before they are read.
+    Checks that do not need the rows come before they are read.
     """
     from datasetkit.hi_scoring.comparison.bench import Bench, Ranking, check_trials, selector_of
     from datasetkit.hi_scoring.comparison.trials import trials_of
@@ -135,7 +135,7 @@ def _opened(
     ranking = None if command.scores is None else Ranking(HeadScores.load(command.scores), command.by, reduce)
     trials = trials_of(selections, seeds, selector_of(subject, ranking))
     check_trials(trials, subject, adapter, training)
-    # Rows, split, first rows, and the split where none is named.
+    # Rows, split, limit, and the default split.
     wanted = {_TRAIN: (command.data, command.split, command.limit, "train")}
     if command.validation_split is not None:
         wanted[_VALIDATION] = (command.data, command.validation_split, None, "test")

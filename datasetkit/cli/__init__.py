@@ -1,4 +1,4 @@
-"""The command ``datasetkit``. Owns what a person types and reads; everything else is done by the packages below."""
+"""The command ``datasetkit``. Owns what users type and read; the packages below do everything else."""
 
 import os
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run the command line as a process of its own."""
-    leave_at_once()  # before anything takes long to import
+    """Run the command line as a process."""
+    leave_at_once()  # before any slow import
     from datasetkit.cli.border import hide_unraisable
     from datasetkit.cli.group import app
 
     hide_unraisable()
     code = app.main(prog_name="datasetkit", standalone_mode=False)
     if code > AFTER_SIGNALS:
-        os._exit(code)  # libraries that were stopped anywhere may not survive Python's own end, or wait for threads
+        os._exit(code)  # interrupted libraries may crash while Python shuts down, or wait for threads
     raise SystemExit(code)
 
 

@@ -1,6 +1,6 @@
-"""The border of the command line: any exception comes in, one line and an exit code go out. Owns the exit codes.
+"""The border of the command line: turns any exception into one line and an exit code. Owns the exit codes.
 
-No secret is in that line. What no other rule knows is a fault of ours, and says so.
+That line never contains a secret. An exception that no rule covers is reported as a bug of datasetkit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from datasetkit.core.text import error_text, keep_secret, one_line, without_secr
 
 OURS = "datasetkit"
 _FAILED = 1
-_PIPE_CLOSED = AFTER_SIGNALS + 13  # as shells report programs that SIGPIPE ended; Windows has no such signal
+_PIPE_CLOSED = AFTER_SIGNALS + 13  # the exit code in shells after SIGPIPE, a signal that Windows lacks
 _MOST_SHOWN = 300
 _FAULTS = {
     errno.ENOSPC: "no space is left on the disk",
@@ -39,9 +39,9 @@ class Ending:
     """How a command ends.
 
     Args:
-        message: one line; "" where nothing is to be said.
+        message: one line; "" for no message.
         code: exit code.
-        is_error: whether something went wrong; a person who ends a command is no error.
+        is_error: whether something failed; it is not an error if the user ends a command.
 
     """
 
@@ -51,7 +51,7 @@ class Ending:
 
 
 class StdoutError(Exception):
-    """What a command prints cannot be written."""
+    """The output of a command cannot be written to stdout."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"stdout cannot be written: {_FAULTS.get(error.errno or 0, error.strerror)}")
@@ -60,10 +60,10 @@ class StdoutError(Exception):
 
 @contextlib.contextmanager
 def printing() -> Iterator[None]:
-    """Take errors that name no file for those of stdout.
+    """Treat errors that name no file as errors of stdout.
 
     Raises:
-        StdoutError: nothing can be written there.
+        StdoutError: stdout cannot be written.
 
     """
     try:
@@ -75,11 +75,11 @@ def printing() -> Iterator[None]:
 
 
 def ending_of(error: BaseException, stop: Stop | None = None) -> Ending:
-    """Map an exception to how a command ends.
+    """Return how a command ends because of an exception.
 
     Args:
-        error: that came out of it.
-        stop: whether a signal came before it, which it may be due to.
+        error: the exception.
+        stop: knows whether a signal came first, which may have caused the exception.
 
     """
     if stop is not None and stop.by is not None:
@@ -99,27 +99,27 @@ def _message(error: BaseException) -> str:
     if isinstance(error, DatasetkitError):
         return one_line(error)
     if is_out_of_memory(error):
-        return "memory ran out; give the command more, or have it hold fewer images at once"
+        return "memory ran out; give the command more memory, or use smaller batches"
     if isinstance(error, RecursionError):
-        return "something is nested too deeply to be read; --debug shows what"
+        return "the input is nested too deeply; --debug shows where"
     if isinstance(error, UnicodeEncodeError):
-        return f"{error.object[:_MOST_SHOWN]!r} is not text that UTF-8 can hold; rename it"
+        return f"{error.object[:_MOST_SHOWN]!r} cannot be encoded as UTF-8; rename it"
     if isinstance(error, OSError) and error.errno is not None:
         what = _FAULTS.get(error.errno) or one_line(error.strerror or os.strerror(error.errno))
         return what if error.filename is None else f"{os.fsdecode(error.filename)}: {what}"
-    told = _shortened(error)
+    text = _shortened(error)
     return (
-        f"unexpected {type(error).__name__}: {told} in {_place(error)}; --debug shows the traceback; please report it"
+        f"unexpected {type(error).__name__}: {text} in {_origin(error)}; --debug shows the traceback; please report it"
     )
 
 
 def _shortened(error: BaseException) -> str:
-    told = error_text(error) or "without a text"
-    return told if len(told) <= _MOST_SHOWN else f"{told[:_MOST_SHOWN]}..."
+    text = error_text(error) or "without a message"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
-def _place(error: BaseException) -> str:
-    """Return module and line of ours where an exception came from."""
+def _origin(error: BaseException) -> str:
+    """Return the module and line of datasetkit that an exception came from."""
     frames = [(frame.f_globals.get("__name__", "?"), line) for frame, line in traceback.walk_tb(error.__traceback__)]
     ours = [(name, line) for name, line in frames if str(name).partition(".")[0] == OURS]
     name, line = (ours or frames or [("?", 0)])[-1]
@@ -135,15 +135,15 @@ def end(
     stop: Stop | None = None,
     is_logged: bool = False,
 ) -> int:
-    """Report how a command ends: on stderr, as JSON on stdout where that is asked for, and to the log.
+    """Report how a command ends: on stderr, as JSON on stdout if requested, and in the log.
 
     Args:
-        error: that came out of it.
-        as_json: whether stdout is for one JSON object.
+        error: the exception that ended it.
+        as_json: whether stdout gets one JSON object.
         debug: whether the traceback is shown.
-        stdout: where the object is printed; None for what is stdout now.
-        stop: whether a signal came.
-        is_logged: whether messages of our logger reach a person.
+        stdout: stream for the JSON object; None for the current stdout.
+        stop: knows whether a signal came.
+        is_logged: whether messages of our logger reach the user.
 
     Returns:
         the exit code.
@@ -169,16 +169,16 @@ def end(
 
 
 def _keep_stored_token() -> None:
-    """Have the Hub's token known for a secret, where its client was used: a server may repeat it in an answer."""
+    """Register the stored Hub token as a secret if its client was used: a server may repeat it in a response."""
     if (client := sys.modules.get("huggingface_hub")) is not None:
         with contextlib.suppress(Exception):
             keep_secret(client.get_token())
 
 
 def hide_unraisable() -> None:
-    """Have what goes wrong in threads of libraries, and while Python ends, logged for whoever debugs, never printed.
+    """Log errors in threads of libraries and during shutdown for debugging, instead of printing them.
 
-    It is not how a command ends, and where memory runs out, libraries fail while they clean up.
+    They do not determine how a command ends, and after memory runs out, libraries fail while they clean up.
     """
     if "--debug" not in sys.argv:
         sys.unraisablehook = lambda args: _log_unraisable(args.exc_value)
@@ -186,12 +186,12 @@ def hide_unraisable() -> None:
 
 
 def _log_unraisable(error: BaseException | None) -> None:
-    with contextlib.suppress(Exception):  # Python may have ended by half
-        logging.getLogger(OURS).debug("a library failed aside: %r", error)
+    with contextlib.suppress(Exception):  # Python may be partly shut down
+        logging.getLogger(OURS).debug("a library failed in the background: %r", error)
 
 
 def _silence_stdout() -> None:
-    """Have nothing written any more: Python would try again when it ends, and complain."""
+    """Redirect stdout to the null device: Python would otherwise try to write again at exit, and complain."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, sys.stdout.fileno())

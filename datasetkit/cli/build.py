@@ -1,4 +1,4 @@
-"""``datasetkit build``: one command per source, made of its options. Owns what is said of an unknown source."""
+"""``datasetkit build``: one command per source, generated from its options. Owns the message for an unknown source."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _RECIPE = "recipe"
 
 
 class RecipeFile(Options):
-    """Build what a recipe file says."""
+    """Build from a recipe file."""
 
     recipe: Annotated[Path, Typed("PATH", is_argument=True)]
-    """YAML file, as every build leaves one in OUT."""
+    """Recipe file in YAML; every build writes one to OUT."""
     root: Path | None = None
-    """Folder below which the recipe's paths are.  [default: the recipe's own]"""
+    """Folder that relative paths in the recipe start at.  [default: folder of the recipe]"""
     allow_code: bool = False
-    """Import the classes that the recipe names as package.module:Class."""
+    """Import classes that the recipe names (package.module:Class)."""
 
 
 class Sources(click.Group):
-    """One command per source; those of plug-ins are imported when they are run, or listed."""
+    """One command per source; plug-ins are imported when they are run or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of all sources."""
         return [*SOURCES.names, _RECIPE]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Make the command of a source, which may be a class as ``package.module:Class``."""
+        """Return the command of a source, given by name or as ``package.module:Class``."""
         if cmd_name == _RECIPE:
             return command(cmd_name, (RecipeFile, RunOptions), from_recipe, RecipeFile.__doc__ or "")
         if not SOURCES.has(cmd_name):
@@ -53,7 +53,7 @@ class Sources(click.Group):
         return command(cmd_name, (kind, BuildOptions), from_source, kind.__doc__ or "")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the sources; one that cannot be imported says so."""
+        """List the sources, with an error in place of the help text of one that cannot be imported."""
         with formatter.section("Sources"):
             formatter.write_dl([(name, _summary(name)) for name in self.list_commands(ctx)])
 
@@ -72,16 +72,16 @@ def from_source(source: SourceOptions, options: BuildOptions, screen: Screen) ->
 
 
 def from_recipe(file: RecipeFile, run: RunOptions, screen: Screen) -> None:
-    """Build what a recipe file says."""
+    """Build from a recipe file."""
     recipe = Recipe.read(file.recipe, file.root or file.recipe.parent, allow_code=file.allow_code)
     recipe.check_places()
     _build(recipe, run, screen)
 
 
 def _build(recipe: Recipe, run: RunOptions, screen: Screen) -> None:
-    from datasetkit.api.building import build_recipe  # not before what is wrong with the options was said
+    from datasetkit.api.building import build_recipe  # late, so that errors in options are reported at once
 
-    kept = "what is finished is kept" + (" (but not by --overwrite, so leave it out)" if run.overwrite else "")
+    kept = "finished parts are kept" + (" (leave out --overwrite, which would delete them)" if run.overwrite else "")
     try:
         with screen.progress(unit="records", kept=kept) as bar:
             built = build_recipe(recipe, run, lambda step: bar(step.stage, step.done, step.total, step.detail))
@@ -91,6 +91,4 @@ def _build(recipe: Recipe, run: RunOptions, screen: Screen) -> None:
     screen.show(built)
 
 
-build = Sources(
-    "build", help="Build a dataset from images. Where a source is a PATH or URI, it may be remote: s3://bucket/prefix."
-)
+build = Sources("build", help="Build a dataset from images. A PATH or URI may also be remote: s3://bucket/prefix.")

@@ -1,4 +1,4 @@
-"""From options to command lines. Owns how fields of options become parameters, and parameters options again."""
+"""Commands generated from options. Owns the conversion of option fields to command-line parameters and back."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 
 def command(name: str, kinds: Sequence[type[Options]], run: Callable[..., None], text: str) -> click.Command:
-    """Make a command that takes the fields of options, checks them, and runs a function with them.
+    """Return a command that takes the fields of options, checks them, and calls a function with them.
 
     Args:
-        name: of the command.
-        kinds: classes of options; where two have the same field, the first has it on the command line.
-        run: called with one object of each class, then the screen.
-        text: its help text.
+        name: name of the command.
+        kinds: classes of options; of two with the same field, the first determines its help text.
+        run: called with one object of each class, and the screen.
+        text: help text of the command.
 
     """
     fields: dict[str, click.Parameter] = {}
@@ -37,7 +37,7 @@ def command(name: str, kinds: Sequence[type[Options]], run: Callable[..., None],
     parameters = sorted(fields.values(), key=lambda one: (not isinstance(one, click.Argument), not one.required))
 
     def called(**typed: Any) -> None:
-        # What was not typed has the default of its class.
+        # Options that were not typed get the default of their class.
         given = {name: value for name, value in typed.items() if value is not None and value != ()}
         screen = _take(Screen, given)
         with screen.shown():
@@ -47,8 +47,8 @@ def command(name: str, kinds: Sequence[type[Options]], run: Callable[..., None],
 
 
 def as_typed(name: str) -> str:
-    """Spell a field as it is typed: ``--max-new-tokens``; what lies inside a field is spelt as in a recipe."""
-    name = ".".join(part for part in name.split(".") if not part.isdecimal())  # places in lists that commas made
+    """Return a field as it is typed: ``--max-new-tokens``; nested fields are spelt as in a recipe."""
+    name = ".".join(part for part in name.split(".") if not part.isdecimal())  # indices in comma-separated lists
     return name if "." in name else f"--{name.replace('_', '-')}"
 
 
@@ -59,7 +59,7 @@ def typed_of(field: FieldInfo) -> Typed:
 
 
 def _take(kind: type[Made], given: dict[str, Any], part: str = "") -> Made:
-    """Make options of the values that are theirs, and take these out; those of a part have its name."""
+    """Return options of a class, removing their values from ``given``; ``part`` is the name of a part."""
     values = {name: given.pop(name) for name in kind.model_fields if name in given}
 
     def spelt(name: str) -> str:
@@ -70,7 +70,7 @@ def _take(kind: type[Made], given: dict[str, Any], part: str = "") -> Made:
 
 
 def _parameters(kind: type[Options]) -> Iterator[click.Parameter]:
-    """Yield one parameter per field; the name of a part is no choice."""
+    """Yield one parameter per field, except the name of a part."""
     for name, field in kind.model_fields.items():
         if not (name == "name" and issubclass(kind, PartOptions)):
             yield _parameter(kind, name, field)
@@ -94,13 +94,13 @@ def _parameter(kind: type[Options], name: str, field: FieldInfo) -> click.Parame
         metavar=metavar,
         multiple=typed.is_repeatable,
         required=field.is_required(),
-        help=text if field.is_required() else text + _shown(field.default),
+        help=text if field.is_required() or "[default: " in text else text + _shown(field.default),
         panel=_panel(kind, name),
     )
 
 
 class _Argument(click.Argument):
-    """An argument that says what it is."""
+    """An argument with a help text."""
 
     panel = "Arguments"
 
@@ -109,7 +109,7 @@ class _Argument(click.Argument):
         self._text = text
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
-        """Return its name and its text."""
+        """Return the metavar and the help text."""
         return self.make_metavar(ctx), self._text
 
 
@@ -127,7 +127,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _shown(default: Any) -> str:
-    """Return what help says of a default; nothing where there is none, as the text itself then says what happens."""
+    """Return the default for a help text; empty if there is none, as the text itself then explains it."""
     value = default.name if isinstance(default, PartOptions) else default
     value = ",".join(map(str, value)) if isinstance(value, tuple) else value
     return "" if value in (None, "", {}) else f"  [default: {value}]"

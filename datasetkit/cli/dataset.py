@@ -1,4 +1,4 @@
-"""``verify``, ``stats``, ``preview``, ``card``, ``export`` and ``push``: what is done with a built dataset."""
+"""The commands for a built dataset: ``verify``, ``stats``, ``preview``, ``card``, ``export`` and ``push``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datasetkit.options.dataset import BuiltOptions, ExportOptions, PreviewOptio
 
 
 def verify(options: VerifyOptions, screen: Screen) -> None:
-    """Exit code 1 and one line per fault.
+    """Print one line per fault, and exit with code 1 if there is any.
 
-    Of a published dataset, one shard at a time is on this disk, and nothing in the end.
+    A published dataset is downloaded one shard at a time, and nothing of it is kept.
     """
     built = open_built(options.dataset)
     with screen.progress(unit="records", kept="nothing was changed") as bar:
@@ -19,22 +19,22 @@ def verify(options: VerifyOptions, screen: Screen) -> None:
 
 
 def stats(options: BuiltOptions, screen: Screen) -> None:
-    """Plots are written to FOLDER/assets."""
+    """Write plots to FOLDER/assets."""
     screen.show(open_built(options.folder).stats())
 
 
 def preview(options: PreviewOptions, screen: Screen) -> None:
-    """The page is one HTML file that works without a network."""
+    """Write one HTML file that works offline."""
     screen.show(open_built(options.folder).preview(options.out, options.limit))
 
 
 def card(options: BuiltOptions, screen: Screen) -> None:
-    """FOLDER/README.md follows from manifest and statistics; your own sections and front-matter keys stay."""
+    """Generate FOLDER/README.md from manifest and statistics; sections and front-matter keys that you added stay."""
     screen.show(open_built(options.folder).card())
 
 
 def export(options: ExportOptions, screen: Screen) -> None:
-    """What the format cannot hold is counted."""
+    """Count everything that the format cannot represent."""
     built = open_built(options.folder)
     with screen.progress(unit="records", kept="nothing was written") as bar:
         result = built.export(
@@ -44,19 +44,19 @@ def export(options: ExportOptions, screen: Screen) -> None:
 
 
 def push(options: PushOptions, screen: Screen) -> None:
-    """A dataset goes to the Hugging Face Hub, in one commit, or to an object store such as S3.
+    """Upload a dataset to the Hugging Face Hub in one commit, or to an object store such as S3.
 
-    With --adapter, a tuned adapter goes to the Hub: weights, configuration, facts and card, and nothing else that is in
+    With --adapter, upload a tuned adapter to the Hub: weights, configuration, facts and card, and no other files of
     the folder.
 
-    A push that was interrupted is made again by the same command and sends only what is missing. An object store has
-    its credentials where its own tools look for them, as AWS_ACCESS_KEY_ID; AWS_ENDPOINT_URL names a store that is not
-    Amazon's.
+    To resume an interrupted push, run the same command again; it sends only what is missing. Credentials of an object
+    store are read from where its standard tools read them, such as AWS_ACCESS_KEY_ID; AWS_ENDPOINT_URL is the endpoint
+    of a store other than Amazon's.
     """
-    from datasetkit.export.publish.publishing import publish  # the Hub's client, which nothing above needs
+    from datasetkit.export.publish.publishing import publish  # imports the Hub client, which only this command needs
 
     if not options.adapter:
-        open_built(options.folder)  # says what a folder is that was never built
-    with screen.progress(unit="bytes", kept="what was sent is kept") as bar:
+        open_built(options.folder)  # explains what is wrong with a folder that is not a dataset
+    with screen.progress(unit="bytes", kept="files already sent are kept") as bar:
         pushed = publish(options, bar)
     screen.show(pushed)

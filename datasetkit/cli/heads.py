@@ -1,4 +1,4 @@
-"""``score``, ``knockout``, ``ablate``, ``sparsify``, ``tune``, ``compare`` and ``report``: what is done with heads."""
+"""The commands for heads: ``score``, ``knockout``, ``ablate``, ``sparsify``, ``tune``, ``compare`` and ``report``."""
 
 from __future__ import annotations
 
@@ -28,56 +28,56 @@ Command = TypeVar("Command", bound=HeadsCommand)
 
 
 def score(options: ScoreCommand, screen: Screen) -> None:
-    """Interrupted, the same command goes on. Under torchrun or accelerate launch, processes share the work."""
+    """If interrupted, run the same command again to resume. Works under torchrun and accelerate launch."""
     _run(run_score, options, screen, "rows")
 
 
 def knockout(options: KnockoutCommand, screen: Screen) -> None:
-    """What is measured is how far the answer's probability falls. Interrupted, the same command goes on."""
+    """Measure how far the probability of the answer falls. If interrupted, run the same command again to resume."""
     _run(run_knockout, options, screen, "questions")
 
 
 def ablate(options: AblateCommand, screen: Screen) -> None:
-    """The highest, the lowest and random heads are taken out, and what the model still says is measured.
+    """Ablate the highest-ranked, the lowest-ranked and random heads, and measure descriptions and answers.
 
-    Interrupted, the same command goes on; with more rankings, modes or doses, it adds to what is there.
+    If interrupted, run the same command again to resume; more rankings, modes or doses are added to earlier results.
     """
     _run(run_ablate, options, screen)
 
 
 def sparsify(options: SparsifyCommand, screen: Screen) -> None:
-    """The dense model, the plan, and plans that keep random heads are measured side by side: time, memory and quality.
+    """Measure time, memory and quality of the dense model, of the plan, and of plans that keep random heads.
 
-    Interrupted, the same command goes on; with more draws, it adds to what is there.
+    If interrupted, run the same command again to resume; more draws are added to earlier results.
     """
     _run(run_sparsify, options, screen)
 
 
 def tune(options: TuneCommand, screen: Screen) -> None:
-    """The model is tested before and after.
+    """Test the model before and after tuning.
 
-    Interrupted, the same command goes on. Under torchrun or accelerate launch, processes train together.
+    If interrupted, run the same command again to resume. Under torchrun or accelerate launch, processes train together.
     """
     _run(run_tune, options, screen)
 
 
 def compare(options: CompareCommand, screen: Screen) -> None:
-    """Each selection is tuned with several seeds; compared are the shifts from the untuned model.
+    """Tune each selection with several seeds, and compare the shifts from the untuned model.
 
-    Interrupted, the same command goes on; with more selections or seeds, it adds to what is there.
+    If interrupted, run the same command again to resume; more selections or seeds are added to earlier results.
     """
     _run(run_compare, options, screen)
 
 
 def report(options: ReportCommand, screen: Screen) -> None:
-    """The page has a verdict on each claim of the papers."""
+    """Write an HTML page with a verdict on each claim of the papers."""
     screen.show(run_report(options))
 
 
 def _run(
     work: Callable[[Command, OnProgress], Result | None], options: Command, screen: Screen, unit: str = ""
 ) -> None:
-    """Show progress and the result, in one process of all."""
+    """Run the work, showing progress and the result in one process only."""
     shown = screen if is_first_process() else screen.model_copy(update={"quiet": True})
     with shown.progress(unit=unit) as bar:
         found = work(options, bar)

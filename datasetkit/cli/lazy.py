@@ -1,4 +1,4 @@
-"""Commands that are imported when they are run. Owns the table of a group, so that its help costs no imports."""
+"""Commands that are imported when they run. Owns the table of a group, so that its help needs no imports."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from datasetkit.cli.help import write_sections
 
 @dataclass(frozen=True, slots=True)
 class Lazy:
-    """A command that is imported when it is run.
+    """A command that is imported when it runs.
 
     Args:
-        panel: heading that it stands under.
+        panel: heading in the help of the group.
         path: ``package.module:function``; the function takes options, whose fields become parameters, and a screen.
-        help: one line; the function's docstring follows it.
+        help: first line of the help text; the docstring of the function follows.
 
     """
 
@@ -30,7 +30,7 @@ class Lazy:
     help: str
 
     def load(self, name: str) -> click.Command:
-        """Import the function and make the command; a group is one already."""
+        """Import the function and return its command, or the group that the path names."""
         module, _, attribute = self.path.partition(":")
         found = getattr(importlib.import_module(module), attribute)
         if isinstance(found, click.Command):
@@ -49,11 +49,11 @@ class LazyGroup(click.Group):
         self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return all names, for help texts and completion."""
+        """Return all names, for help texts and shell completion."""
         return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command that is run or asked for help; for the help of the group, nothing is imported."""
+        """Import a command that is to run or to print its help; the help of the group imports nothing."""
         lazy = self.table.get(cmd_name)
         if lazy is None and (like := difflib.get_close_matches(cmd_name, self.table)):
             ctx.fail(f"there is no command {cmd_name!r}; did you mean {like[0]}?")

@@ -1,4 +1,4 @@
-"""What a person or a script sees of a command. Owns results on stdout, and progress and log lines on stderr."""
+"""Output of commands, for users and scripts. Owns results on stdout, and progress and log lines on stderr."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from datasetkit.core.results import Result
 
 Level = Literal["debug", "info", "warning", "error"]
-# Loggers of libraries that tell their own authors of what is no concern of ours.
+# Loggers of libraries whose warnings do not concern our users.
 _OTHERS = ("accelerate", "huggingface_hub", "peft", "transformers")
 _EVERY_S = 30.0
 
 
 class Screen(Options):
-    """What is shown of a command."""
+    """Output options of a command."""
 
     panel: ClassVar[str | None] = "Output"
 
     as_json: Annotated[bool, Typed(flag="--json")] = False
     """Print the result as one JSON object."""
     quiet: bool = False
-    """Print nothing but errors."""
+    """Print errors only."""
     log_level: Level = "info"
-    """Least level of messages on stderr and in the log file."""
+    """Lowest level of messages on stderr and in the log file."""
     log_file: Path | None = None
-    """File that messages are appended to, with their time."""
+    """Log file, to which messages are appended with their time."""
     debug: bool = False
     """Show the traceback of an error."""
     _stdout: TextIO | None = PrivateAttr(None)
@@ -52,7 +52,7 @@ class Screen(Options):
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show log messages while a command runs, and end whatever goes wrong in one line and an exit code."""
+        """Show log messages while a command runs, and turn any error into one line and an exit code."""
         levels = {name: logging.getLogger(name).level for name in (OURS, *_OTHERS)}
         handlers: list[logging.Handler] = []
         logger = logging.getLogger(OURS)
@@ -67,16 +67,16 @@ class Screen(Options):
             handlers.append(_Stderr(logging.ERROR if self.quiet else logging.NOTSET))
             for handler in handlers:
                 logger.addHandler(handler)
-            # Whatever plug-ins and libraries print, stdout is for the one object.
+            # Prints of plug-ins and libraries go to stderr: stdout is for the one JSON object.
             printed = contextlib.redirect_stdout(sys.stderr) if self.as_json else contextlib.nullcontext()
             with self._stop, warnings.catch_warnings(action="ignore"), printed:
                 yield
         except click.exceptions.Exit:
             raise
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border knows what to say of each
-            is_logged = any(handler in logger.handlers for handler in handlers)  # not where it is the log file's fault
-            told = {"as_json": self.as_json, "debug": self.debug, "is_logged": is_logged}
-            raise click.exceptions.Exit(end(error, stdout=self._stdout, stop=self._stop, **told)) from None
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the border reports each of them
+            is_logged = any(handler in logger.handlers for handler in handlers)  # False if the log file itself failed
+            shown = {"as_json": self.as_json, "debug": self.debug, "is_logged": is_logged}
+            raise click.exceptions.Exit(end(error, stdout=self._stdout, stop=self._stop, **shown)) from None
         finally:
             for handler in handlers:
                 logger.removeHandler(handler)
@@ -85,7 +85,7 @@ class Screen(Options):
                 logging.getLogger(name).setLevel(level)
 
     def show(self, result: Result, *, is_failure: bool = False) -> None:
-        """Print a result, and exit with code 1 where it is a failure."""
+        """Print a result, and exit with code 1 if it is a failure."""
         with printing():
             if self.as_json:
                 click.echo(json.dumps(result.as_json(), ensure_ascii=False, default=str), file=self._stdout)
@@ -95,16 +95,16 @@ class Screen(Options):
             raise click.exceptions.Exit(1)
 
     @contextmanager
-    def progress(self, *, unit: str = "", kept: str = "what is finished is kept") -> Iterator[Bar]:
-        """Show how far long work is; whoever ends it by a signal is told how to go on.
+    def progress(self, *, unit: str = "", kept: str = "finished parts are kept") -> Iterator[Bar]:
+        """Show the progress of long work; after a signal, the message says how to resume.
 
         Args:
-            unit: of what is counted; "bytes" are shown as sizes.
-            kept: what an interruption leaves.
+            unit: unit of the counts; "bytes" are shown as sizes.
+            kept: what an interruption leaves, for the message.
 
         """
         bar = Bar(unit, self._stop, shown=not (self.quiet or self.as_json))
-        self._stop.kept = f"; {kept}. Run the same command again to go on"
+        self._stop.kept = f"; {kept}. Run the same command again to resume"
         try:
             yield bar
         finally:
@@ -120,13 +120,13 @@ def _print(result: Result) -> None:
         if isinstance(item, str):
             click.echo(item)
         else:
-            with console.capture() as printed:  # rich itself would exit where stdout is closed
+            with console.capture() as printed:  # rich itself would exit if stdout is closed
                 console.print(item)
             click.echo(printed.get(), nl=False)
 
 
 class _Lines(logging.Formatter):
-    """Messages without secrets; below that of an error, the traceback that was asked for."""
+    """Format messages without secrets, and errors with the traceback if it was requested."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one message."""
@@ -135,7 +135,7 @@ class _Lines(logging.Formatter):
 
 
 class _Stderr(logging.Handler):
-    """Writes messages to whatever stderr is at that time, as a progress bar takes it over."""
+    """Write messages to the current stderr, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
@@ -145,12 +145,12 @@ class _Stderr(logging.Handler):
 
 
 class Bar:
-    """Progress of several stages: bars on a terminal; elsewhere a plain line now and then.
+    """Progress of several stages: bars on a terminal, otherwise a plain line every 30 seconds.
 
     Args:
-        unit: of what is counted; "bytes" are shown as sizes.
-        stop: whether a signal came; the work then ends at its next progress, in all threads.
-        shown: whether anything is.
+        unit: unit of the counts; "bytes" are shown as sizes.
+        stop: knows whether a signal came; the work then ends at its next progress report, in all threads.
+        shown: whether to show any progress.
 
     """
 
@@ -173,7 +173,7 @@ class Bar:
             raise KeyboardInterrupt
         if stage not in self._stages:
             self._stages[stage] = _Stage(self._bars.add_task(stage, total=total, completed=done, detail=detail), done)
-            self._bars.start()  # not before: an error that comes at once stands alone
+            self._bars.start()  # late, so that an early error is shown without bars
         known = self._stages[stage]
         self._bars.update(known.task, completed=done, total=total, detail=detail)
         if self._is_plain and time.monotonic() - self._last >= _EVERY_S:
@@ -187,7 +187,7 @@ class Bar:
 
 
 class _Stage:
-    """One stage since it began."""
+    """One stage, timed from its start."""
 
     def __init__(self, task: Any, done: int) -> None:
         self.task = task
@@ -195,7 +195,7 @@ class _Stage:
         self._began = time.monotonic()
 
     def line(self, done: int, total: int, unit: str) -> str:
-        """Write counts, rate and time left."""
+        """Return counts, rate and time left, as one line."""
         from rich.filesize import decimal
 
         counts = f"{decimal(done)} of {decimal(total)}" if unit == "bytes" else f"{done:,} of {total:,} {unit}".rstrip()

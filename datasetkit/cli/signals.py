@@ -1,8 +1,8 @@
-"""Signals that end a command: Ctrl-C, SIGTERM, SIGHUP. Owns what they are called, and when they end it how.
+"""Signals that end a command: Ctrl-C, SIGTERM, SIGHUP. Owns their names, and how each ends a command.
 
-While a command works they are an exception, which leaves what is finished. Before that, and once all is done, they end
-the process at once, which is why this module imports so little. One that is ignored, as Ctrl-C is in jobs in the
-background, stays ignored.
+While a command works, a signal raises an exception, so that finished work is kept. Before and after that, it ends the
+process at once, which is why this module imports so little. Ignored signals, such as Ctrl-C in background jobs, stay
+ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AFTER_SIGNALS = 128
 
 
 def leave_at_once() -> None:
-    """Have every signal end the process at once, in one line."""
+    """Make every signal end the process at once, with one line."""
     _install(_leave)
 
 
@@ -41,18 +41,18 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
 
 
 class Stopped(KeyboardInterrupt):
-    """What a signal raises. Not KeyboardInterrupt itself: Python ends by SIGINT where that went through ``exec``."""
+    """Raised by a signal. Not KeyboardInterrupt itself: Python would end by SIGINT if that passed through ``exec``."""
 
 
 class Stop:
-    """A signal that came while a command worked; a context manager that listens meanwhile.
+    """Context manager that catches signals while a command works, and remembers the first one.
 
-    The code of another library may lose the KeyboardInterrupt or raise another error for it, and threads see none at
-    all: whoever shows progress asks :attr:`by`.
+    A library may swallow the KeyboardInterrupt or replace it by another error, and threads never see it, so progress
+    reports check :attr:`by`.
 
     Attributes:
         by: the signal; None while none came.
-        kept: what an end by a signal leaves, and how to go on.
+        kept: what a signal leaves, and how to resume, for the message.
 
     """
 
@@ -75,7 +75,7 @@ class Stop:
 
 
 def _install(handler: Any) -> dict[signal.Signals, Any]:
-    """Install a handler for all signals that are not ignored; return those before. Threads cannot do that."""
+    """Install a handler for all signals that are not ignored; return the former handlers. Does nothing in threads."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     heard = [one for one in WORDS if signal.getsignal(one) is not signal.SIG_IGN]

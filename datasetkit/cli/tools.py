@@ -1,4 +1,4 @@
-"""``datasetkit doctor`` and ``completion``. Owns which shells there are."""
+"""The commands ``doctor`` and ``completion``. Owns the supported shells."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Annotated, Literal
 from click.shell_completion import get_completion_class
 
 from datasetkit.api.doctor import examine
+from datasetkit.api.doctor_preset import examine_preset
 from datasetkit.cli.screen import Screen
 from datasetkit.core.results import Result
 from datasetkit.options.base import Options, Typed
+from datasetkit.options.build import DoctorCommand
 
 
 class CompletionOptions(Options):
-    """Which shell."""
+    """The shell."""
 
     shell: Annotated[Literal["bash", "zsh", "fish"], Typed("[bash|zsh|fish]", is_argument=True)] = "bash"
-    """Shell that runs the script.  [default: bash]"""
+    """Shell that will run the script.  [default: bash]"""
 
 
 @dataclass(frozen=True, slots=True)
 class Script(Result):
-    """What completes commands in a shell."""
+    """A shell completion script."""
 
     script: str
 
@@ -33,7 +35,7 @@ class Script(Result):
 
 
 def completion(options: CompletionOptions, screen: Screen) -> None:
-    """Bash and zsh: eval "$(datasetkit completion bash)". Fish: datasetkit completion fish | source."""
+    """Usage in bash and zsh: eval "$(datasetkit completion bash)". In fish: datasetkit completion fish | source."""
     from datasetkit.cli.group import app
 
     kind = get_completion_class(options.shell)
@@ -41,7 +43,15 @@ def completion(options: CompletionOptions, screen: Screen) -> None:
         screen.show(Script(kind(app, {}, "datasetkit", "_DATASETKIT_COMPLETE").source()))
 
 
-def doctor(options: Options, screen: Screen) -> None:  # noqa: ARG001 - commands take options
-    """For each part that does not work, the command that fixes it; plug-ins with their distribution and version."""
-    found = examine()
-    screen.show(found, is_failure=not found.is_sound)
+def doctor(options: DoctorCommand, screen: Screen) -> None:
+    """Print the command that fixes each missing part, and list plug-ins with their distribution and version.
+
+    With --preset, check whether its models will run here: weights, Hub, disk, device, memory and packages, each with
+    its cure. Exit code 1 if something has to be done first.
+    """
+    if options.grounding() is None:
+        found = examine()
+        screen.show(found, is_failure=not found.is_sound)
+    else:
+        ready = examine_preset(options)
+        screen.show(ready, is_failure=not ready.is_ready)

@@ -1,7 +1,8 @@
-"""Addresses as people write them. Owns which schemes are allowed, what a name on the Hub is, and what is refused.
+"""URIs and Hub names, as users write them. Owns the allowed schemes, and the spellings of a repository on the Hub.
 
-Whatever takes a place asks here: :func:`split_address` for ``s3://bucket/prefix`` and its kin, :func:`hub_address` for
-every spelling of a repository on the Hugging Face Hub. The Hub is no store: it is written by ``push`` alone.
+Everything that takes a path or URI asks this module: :func:`split_address` for ``s3://bucket/prefix`` and similar URIs,
+:func:`hub_address` for every spelling of a repository on the Hugging Face Hub. The Hub is not a store: only ``push``
+writes to it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ RepoType = Literal["dataset", "model"]
 
 LOCAL_SCHEMES = frozenset({"file", "local"})
 WRITTEN_SCHEMES = frozenset({"abfs", "abfss", "az", "gcs", "gs", "memory", "s3", "s3a"})
-"""Stores that files can be sent to; fsspec's own backends or well-known ones."""
+"""Schemes of stores that files can be sent to: backends of fsspec, or well-known ones."""
 SCHEMES = LOCAL_SCHEMES | WRITTEN_SCHEMES | {"hf", "http", "https"}
-"""All that may be read. For any other, fsspec would import whichever package claims it."""
+"""Schemes that may be read. For any other, fsspec would import whichever package claims it."""
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL | re.IGNORECASE)
 _CHAINED = re.compile(r"[\w+.-]+::.*://.*|.*://.*::.*", re.DOTALL)
@@ -37,41 +38,41 @@ _NAME = re.compile(rf"(?P<kind>(?:{'|'.join(_KINDS.values())})/)?(?P<id>{_PART}/
 
 
 def foreign_scheme(text: str) -> str | None:
-    """Return the scheme that a text begins with, where it is not an allowed one."""
+    """Return the scheme that a text begins with, if it is not allowed; otherwise None."""
     match = _ADDRESS.match(text)
     scheme = None if match is None else match["scheme"].lower()
     return None if scheme in SCHEMES else scheme
 
 
 def split_address(value: str) -> tuple[str, str] | None:
-    """Part an address into its scheme, in lower case, and what follows ``://``; None for a path.
+    """Split a URI into its lower-case scheme and the rest after ``://``; None for a path.
 
     Raises:
-        AddressError: the scheme is not allowed, the address is misspelt, several in one, or holds a password.
+        AddressError: the scheme is not allowed, or the URI is misspelt, joins several, or contains a password.
 
     """
     if _CHAINED.fullmatch(value):
-        raise AddressError(f"{value!r} names no one place; give an address as s3://bucket/prefix")
+        raise AddressError(f"{value!r} does not name a single location; give a URI such as s3://bucket/prefix")
     match = _ADDRESS.fullmatch(value)
     if match is None:
         wrong = _MISSPELT.fullmatch(value)
         if wrong is not None and not _is_plain_path(value):
             meant = f"{wrong['scheme'].lower()}://{wrong['rest'] if wrong['scheme'] not in LOCAL_SCHEMES else '/...'}"
-            raise AddressError(f"{value!r} is neither a path that is there nor an address; was {meant} meant?")
+            raise AddressError(f"{value!r} is neither an existing path nor a valid URI; did you mean {meant}?")
         return None
     scheme, rest = match["scheme"].lower(), match["rest"]
     if scheme not in SCHEMES:
-        raise AddressError(f"{scheme}:// is not allowed; give a path, or an address of {', '.join(sorted(SCHEMES))}")
+        raise AddressError(f"{scheme}:// is not allowed; give a path, or a URI of {', '.join(sorted(SCHEMES))}")
     if _SECRET.match(rest) or (scheme in _WEB and _USER.match(rest)):
         raise _secret(rest.partition("@")[2])
     return scheme, rest
 
 
 def check_public(scheme: str, rest: str) -> None:
-    """Refuse a query, which may be a signature: the address would be published with the recipe.
+    """Refuse a query, which may be a signature: the URI would be published with the recipe.
 
     Raises:
-        AddressError: there is one.
+        AddressError: the URI has a query.
 
     """
     if scheme in _WEB and "?" in rest:
@@ -79,16 +80,16 @@ def check_public(scheme: str, rest: str) -> None:
 
 
 def check_written(scheme: str, place: object) -> None:
-    """Refuse to write where only ``push`` may, or nobody.
+    """Refuse URIs that cannot be written, or only by ``push``.
 
     Raises:
         AddressError: the scheme is not one of :data:`WRITTEN_SCHEMES`.
 
     """
     if scheme == "hf":
-        raise AddressError(f"{place} is on the Hub, where nothing but `datasetkit push FOLDER user/name` writes")
+        raise AddressError(f"{place} is on the Hub, to which only `datasetkit push FOLDER user/name` writes")
     if scheme not in WRITTEN_SCHEMES:
-        raise AddressError(f"{place} cannot be written to; give an address of {', '.join(sorted(WRITTEN_SCHEMES))}")
+        raise AddressError(f"{place} cannot be written to; give a URI of {', '.join(sorted(WRITTEN_SCHEMES))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class HubAddress:
 
     Args:
         repo_id: ``user/name``.
-        revision: branch, tag or commit; None where none was named.
+        revision: branch, tag or commit; None if none was named.
 
     """
 
@@ -109,44 +110,44 @@ class HubAddress:
         return f"{self.repo_id}@{self.revision}" if self.revision else self.repo_id
 
     def at(self, revision: str | None) -> Self:
-        """Return the same at a revision that was given apart; None leaves the address's own.
+        """Return the repository at a separately given revision; None keeps that of the address.
 
         Raises:
-            AddressError: the address names another one.
+            AddressError: the address names another revision.
 
         """
         if None not in {revision, self.revision} and revision != self.revision:
-            raise AddressError(f"{self} names the revision {self.revision}, and an option {revision}; give one of them")
+            raise AddressError(f"{self} names the revision {self.revision}, but an option {revision}; give only one")
         return type(self)(self.repo_type, self.repo_id, self.revision if revision is None else revision)
 
     def check_no_folder(self) -> None:
-        """Refuse a name that ``datasets`` would take for a folder here.
+        """Refuse a name that ``datasets`` would read as a local folder.
 
         Raises:
-            AddressError: there is such a folder.
+            AddressError: there is a folder of this name.
 
         """
         if Path(self.repo_id).exists():
-            raise AddressError(f"a folder {self.repo_id} is here, and would be read instead; start from another folder")
+            raise AddressError(f"a local folder {self.repo_id} would be read instead; change the working directory")
 
 
 def hub_address(value: str, repo_type: RepoType) -> HubAddress | None:
-    """Read a name or an address of a repository on the Hub, however it is spelt.
+    """Read the name or URL of a repository on the Hub, in any spelling.
 
-    Taken are ``user/name``, ``datasets/user/name``, both with ``@revision``, ``hf://datasets/user/name@revision``,
-    ``hf://user/name`` (a model) and the address of the repository's page, on huggingface.co or where ``HF_ENDPOINT``
-    is, with or without ``https://``, ``www.`` and ``/tree/revision``. Whether ``user/name`` is a folder here is for the
-    caller to see.
+    Accepted are ``user/name``, ``datasets/user/name``, both with ``@revision``, ``hf://datasets/user/name@revision``,
+    ``hf://user/name`` (a model) and the URL of the repository's page, on huggingface.co or at ``HF_ENDPOINT``,
+    with or without ``https://``, ``www.`` and ``/tree/revision``. The caller checks whether ``user/name`` is a local
+    folder.
 
     Args:
-        value: as it was typed.
-        repo_type: what is wanted, which ``user/name`` does not say.
+        value: name or URL, as it was typed.
+        repo_type: the expected type, which ``user/name`` does not state.
 
     Returns:
-        None where it is not about the Hub: a path, or an address elsewhere.
+        the repository; None for anything else: a path, or a URI of another store.
 
     Raises:
-        AddressError: it is about the Hub, but not a repository of the wanted type, or more than a repository.
+        AddressError: it is on the Hub, but not a repository of the expected type, or a file in a repository.
 
     """
     uri = _hub_uri(value, repo_type)
@@ -155,7 +156,7 @@ def hub_address(value: str, repo_type: RepoType) -> HubAddress | None:
     from huggingface_hub import constants, parse_hf_uri
     from huggingface_hub.errors import HfUriError
 
-    value = value.partition("?")[0]  # shown in no message: it may hold a signature
+    value = value.partition("?")[0]  # never shown in messages: it may contain a signature
     usual = f"user/name or hf://{'datasets/' if repo_type == 'dataset' else ''}user/name"
     try:
         found = parse_hf_uri(uri, endpoint=constants.ENDPOINT)
@@ -164,17 +165,17 @@ def hub_address(value: str, repo_type: RepoType) -> HubAddress | None:
             f"{value!r} is not the address of a {repo_type} on the Hub: {one_line(error.msg)} Write it as {usual}"
         ) from None
     if found.type != repo_type:
-        raise AddressError(f"{value!r} is the address of a {found.type}, and this is about a {repo_type}: {usual}")
+        raise AddressError(f"{value!r} is a {found.type}, but a {repo_type} is needed: {usual}")
     if found.path_in_repo:
         raise AddressError(
-            f"{value!r} names {found.path_in_repo} in a repository; give the repository alone, as {found.id} (a / in a "
+            f"{value!r} names {found.path_in_repo} in a repository; give only the repository: {found.id} (a / in a "
             "revision is %2F)"
         )
     return HubAddress(repo_type, found.id, found.revision)
 
 
 def _hub_uri(value: str, repo_type: RepoType) -> str | None:
-    """Spell an address of the Hub such that huggingface_hub reads it; None for all others."""
+    """Return a Hub URL as huggingface_hub reads it; None for everything else."""
     name = _NAME.fullmatch(value)
     if name is not None and not _is_host(value.partition("/")[0]):
         kind = name["kind"] or f"{_KINDS[repo_type]}/"
@@ -191,7 +192,7 @@ def _hub_uri(value: str, repo_type: RepoType) -> str | None:
 
 
 def _is_host(host: str) -> bool:
-    """Whether pages of the Hub have that host, which may have a port."""
+    """Whether this host, with or without a port, serves pages of the Hub."""
     if "." not in host and ":" not in host:
         return False
     from huggingface_hub import constants
@@ -207,12 +208,12 @@ def _forms(host: str) -> Iterable[str]:
 
 
 def _is_plain_path(value: str) -> bool:
-    """Whether what looks like a misspelt address is there, or begins in a folder that is, as ``local//data`` may."""
+    """Whether a path that looks like a misspelt URI exists, or its first folder does, as in ``local//data``."""
     return os.path.lexists(value) or Path(value.partition("/")[0]).is_dir()
 
 
 def _secret(host: str) -> AddressError:
     return AddressError(
-        f"the address of {host} holds what may be secret, and would be published with the recipe; give credentials by "
-        "the environment or the store's own configuration"
+        f"the URI of {host} contains what may be a secret, and would be published with the recipe; give credentials by "
+        "environment variables or the configuration of the store"
     )

@@ -1,4 +1,4 @@
-"""Encoded images to images of Pillow. Owns limits before decoding, the formats that are read, and EXIF orientation."""
+"""Decoding of images with Pillow. Owns limits before decoding, the formats that are read, and EXIF orientation."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Decoded:
     """A decoded image.
 
     Args:
-        image: as Pillow opened it.
-        upright: the pixels in the file's mode, turned as EXIF asks.
-        orientation: the EXIF orientation (1 to 8) that it was stored in; None where its EXIF cannot be read.
-        is_animated: whether it has further frames.
+        image: the image as Pillow opened it.
+        upright: the pixels in the file's mode, rotated upright by EXIF.
+        orientation: the stored EXIF orientation (1 to 8); None if the EXIF data cannot be read.
+        is_animated: whether there are more frames.
 
     """
 
@@ -67,11 +67,11 @@ class Decoded:
 
 
 def decode(data: bytes, name: str, limits: ImageLimits) -> Decoded:
-    """Decode an image, of several frames the first one.
+    """Decode an image; of several frames, the first one.
 
     Args:
-        data: the file's bytes.
-        name: what errors call it.
+        data: bytes of the file.
+        name: name of the image in errors.
         limits: checked before any pixel is decoded.
 
     Raises:
@@ -89,29 +89,29 @@ def decode(data: bytes, name: str, limits: ImageLimits) -> Decoded:
 
 
 def decode_as_readers(data: bytes) -> Image.Image | None:
-    """Decode an image as ``Image.open(...).convert("RGB")`` does for its readers; None where that fails."""
+    """Decode an image as users of the dataset do, by ``Image.open(...).convert("RGB")``; None where that fails."""
     try:
         image = open_quietly(data)
-        # A TIFF reads the headers of its further pages while it is decoded, and may warn of them.
+        # Pillow reads headers of further TIFF pages while decoding, and may warn about them.
         with quiet() if image.format == "TIFF" else contextlib.nullcontext():
             image.load()
-        # Colours marked as transparent change no pixel here, but Pillow may warn of them.
+        # Colours marked as transparent change no pixel here, but Pillow may warn about them.
         image.info.pop("transparency", None)
         return image.convert("RGB")
     except DAMAGE as error:
-        if is_out_of_memory(error):  # Pillow's decoders have it as an OSError
+        if is_out_of_memory(error):  # Pillow's decoders raise it as an OSError
             raise MemoryError from error
         return None
 
 
 def is_read_as(data: bytes, pixels: Image.Image) -> bool:
-    """Return whether readers decode these pixels, mode RGB, from an image; see :func:`decode_as_readers`."""
+    """Return whether users of the dataset decode these pixels (mode RGB); see :func:`decode_as_readers`."""
     read = decode_as_readers(data)
     return read is not None and read.size == pixels.size and ImageChops.difference(read, pixels).getbbox() is None
 
 
 def open_quietly(data: bytes) -> Image.Image:
-    """Read an image's header without Pillow's warnings of large and damaged images, which are drops here."""
+    """Read the header without Pillow's warnings about large and damaged images, which are dropped here."""
     with quiet():
         return Image.open(io.BytesIO(data), formats=_formats())
 
@@ -123,7 +123,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, bool]:
-    """Read an image's header; return it with whether it is an animation. No pixel is decoded."""
+    """Read the header of an image; return the image and whether it is animated. No pixel is decoded."""
     try:
         with quiet():
             image = Image.open(io.BytesIO(data), formats=_formats())
@@ -131,9 +131,9 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, boo
     except Image.DecompressionBombError as error:
         raise UnusableError(DropReason.TOO_MANY_PIXELS, f"{name}: {error}") from error
     except UnidentifiedImageError as error:
-        raise UnusableError(DropReason.NOT_AN_IMAGE, f"{name} is in no image format that can be read") from error
+        raise UnusableError(DropReason.NOT_AN_IMAGE, f"{name} is not in a supported image format") from error
     except DAMAGE as error:
-        raise UnusableError(DropReason.TRUNCATED, f"{name} breaks off in its header: {error}") from error
+        raise UnusableError(DropReason.TRUNCATED, f"{name} ends within its header: {error}") from error
     if image.width * image.height > limits.max_pixels:
         raise UnusableError(
             DropReason.TOO_MANY_PIXELS,
@@ -144,22 +144,22 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, boo
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings. Their filters belong to the whole process, hence the lock; only headers are read under it."""
+    """Silence warnings, under a lock, as warning filters are global to the process; only headers are read under it."""
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _decode_upright(image: Image.Image, name: str) -> tuple[Image.Image, int | None]:
-    """Decode; return the upright image and the orientation it was stored in, None where its EXIF cannot be read."""
-    # Pillow turns a TIFF while it decodes it, and forgets that it did.
+    """Return the decoded upright image and its stored orientation, None if its EXIF data cannot be read."""
+    # Pillow rotates a TIFF while decoding it, and drops the orientation tag.
     turned = _orientation(image) if image.format == "TIFF" else None
     try:
         image.load()
     except DAMAGE as error:
-        if is_out_of_memory(error):  # Pillow's decoders have it as an OSError
+        if is_out_of_memory(error):  # Pillow's decoders raise it as an OSError
             raise MemoryError from error
-        raise UnusableError(DropReason.TRUNCATED, f"{name} cannot be decoded to its end: {error}") from error
+        raise UnusableError(DropReason.TRUNCATED, f"{name} cannot be decoded completely: {error}") from error
     if image.format == "TIFF":
         return image, turned
     orientation = _orientation(image)
@@ -172,5 +172,5 @@ def _orientation(image: Image.Image) -> int | None:
             value: Any = image.getexif().get(_EXIF_ORIENTATION, 1)
     except DAMAGE:
         return None
-    # As readers do: the tag may be a fraction or a float, where it should be a whole number.
+    # As other readers do: the tag may be a fraction or a float instead of an integer.
     return next((turn for turn in range(1, 9) if value == turn), 1)

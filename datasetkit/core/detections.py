@@ -1,7 +1,7 @@
-"""What models find in an image: captions, boxes, masks and their scores, with the weights that found them.
+"""Outputs of models for an image: captions, boxes, masks and their scores, and the weights that produced them.
 
-Owns the values that go into and come out of models. All boxes and masks are in pixels of the upright image that was
-given, whatever the model resized, padded or cropped it to.
+Owns the inputs and outputs of models. All boxes and masks are in pixels of the upright input image, whatever the model
+resized, padded or cropped it to.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which weights made something, for manifest and card.
+    """The weights of a model, for manifest and card.
 
     Args:
-        role: what the model does ("detector").
+        role: task of the model ("detector").
         id: Hub id, name of a shipped model, or the name of a local folder or file, never its path.
-        revision: commit on the Hub, or None where the weights are local.
-        sha256: hex digest of local weights, or None where a commit says it all.
+        revision: commit on the Hub; None for local weights.
+        sha256: hex digest of local weights; None where the commit identifies them.
 
     """
 
@@ -41,13 +41,13 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a detector is asked about one image: a text, and which of its characters are the phrases.
+    """Prompt of a detector for one image: a text, and the character spans of its phrases.
 
-    The text is a caption with phrases in it, or a list of phrases made by :meth:`of_phrases`.
+    The text is a caption that contains phrases, or a list of phrases from :meth:`of_phrases`.
 
     Args:
         text: the prompt.
-        spans: [start, end) of each phrase in code points; rising, not overlapping, none of them blank.
+        spans: [start, end) of each phrase in code points; ascending, not overlapping, not blank.
 
     Raises:
         RecordError: a span is not of that form.
@@ -60,14 +60,14 @@ class Query:
     def __post_init__(self) -> None:
         for start, end in self.spans:
             if not 0 <= start < end <= len(self.text) or not self.text[start:end].strip():
-                raise RecordError(f"span [{start}, {end}) is no phrase of a text of {len(self.text)} characters")
+                raise RecordError(f"span [{start}, {end}) is not a phrase of a text of {len(self.text)} characters")
         for (_, end), (start, _) in pairwise(self.spans):
             if start < end:
-                raise RecordError(f"spans must rise and not overlap; one ends at {end}, the next starts at {start}")
+                raise RecordError(f"spans must ascend and not overlap; one ends at {end}, the next starts at {start}")
 
     @classmethod
     def of_phrases(cls, phrases: Sequence[str]) -> Query:
-        """Join phrases, each with a full stop after it: ``"a cat . two dogs ."``."""
+        """Return a query that joins phrases by full stops: ``"a cat . two dogs ."``."""
         text, spans = "", []
         for phrase in phrases:
             start = len(text)
@@ -83,7 +83,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Boxes found in one image, each with a score for every phrase of the query.
+    """Boxes found in one image, each with a score per phrase of the query.
 
     Args:
         boxes_xyxy: left, top, right, bottom; shape (N, 4), px, ordered, inside the image, none empty.
@@ -91,7 +91,7 @@ class Detections:
         notices: what happened to the query.
 
     Raises:
-        RecordError: the arrays are not of that form. How far the image goes to the right and down is not known here.
+        RecordError: the arrays are not of that form. The size of the image is not known here, and not checked.
 
     """
 
@@ -108,12 +108,12 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What a segmenter made of one box.
+    """Output of a segmenter for one box.
 
     Args:
-        mask: the pixels, or None where there are none.
-        predicted_iou: the model's own estimate of the mask's IoU, range [0, 1]; None where it gives none.
-        stability: IoU of the mask cut at a higher and at a lower threshold, range [0, 1]; None likewise.
+        mask: the mask; None if it is empty.
+        predicted_iou: the model's estimate of the mask's IoU, range [0, 1]; None if it has none.
+        stability: IoU of the masks at a higher and at a lower threshold, range [0, 1]; None if not available.
 
     Raises:
         RecordError: a number is out of range.
@@ -130,18 +130,18 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A box with its mask and what models said of it.
+    """A box with its mask and the scores of models.
 
     Args:
-        number: its place among the image's detections, for the ledger.
+        number: index among the image's detections, for the ledger.
         box_xyxy: left, top, right, bottom, px.
-        phrase_scores: of each phrase of the query, range [0, 1].
-        mask: its pixels.
+        phrase_scores: score per phrase of the query, range [0, 1].
+        mask: the mask.
         predicted_iou: as in :class:`Segment`.
         stability: as in :class:`Segment`.
-        cleaning_iou: IoU of the mask before and after cleaning; None where it was not cleaned.
-        similarity: image-text similarity of the crop and its best phrase, range [0, 1]; None where not measured.
-        is_group: whether the mask takes in several things that were not told apart.
+        cleaning_iou: IoU of the mask before and after cleaning; None if it was not cleaned.
+        similarity: image-text similarity of the crop and its best phrase, range [0, 1]; None if not measured.
+        is_group: whether the mask covers several things that were not separated.
 
     Raises:
         RecordError: the box is empty or begins outside the image, or a number is out of range.
@@ -172,18 +172,18 @@ class Region:
 
     @property
     def score(self) -> float:
-        """The best of its phrases' scores, which is the detector's confidence in it."""
+        """The highest phrase score, which is the detector's confidence."""
         return max(self.phrase_scores, default=0.0)
 
     @property
     def best_phrase(self) -> int:
-        """Index of the phrase with that score, the first of equals."""
+        """Index of the phrase with the highest score; the first one in a tie."""
         return self.phrase_scores.index(self.score)
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A detection that was left out: its number, the constant reason, and what was measured."""
+    """A dropped detection: its number, the constant reason, and what was measured."""
 
     number: int
     reason: DropReason
@@ -192,15 +192,15 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
-    """What was found of one query in one image; regions and removals together are all detections.
+    """Detections of one query in one image, kept or removed.
 
     Args:
-        regions: what stays, in order of their numbers.
-        removals: what does not.
+        regions: kept detections, in order of their numbers.
+        removals: dropped detections.
         notices: what happened to the query.
 
     Raises:
-        RecordError: regions are not in order, a number comes twice, or regions have different numbers of scores.
+        RecordError: regions are not in order, a number is repeated, or regions have different numbers of scores.
 
     """
 
@@ -211,12 +211,12 @@ class Grounding:
     def __post_init__(self) -> None:
         numbers = [region.number for region in self.regions]
         if any(first >= second for first, second in pairwise(numbers)):
-            raise RecordError(f"regions must be in order of their numbers, each once; they are {numbers}")
+            raise RecordError(f"regions must be in order of their numbers, without repeats; the numbers are {numbers}")
         every = [*numbers, *(removal.number for removal in self.removals)]
         if len(set(every)) < len(every):
-            raise RecordError(f"each detection is kept or left out, once; the numbers are {sorted(every)}")
+            raise RecordError(f"each detection must be kept or removed exactly once; the numbers are {sorted(every)}")
         if len({len(region.phrase_scores) for region in self.regions}) > 1:
-            raise RecordError("regions of one query must have a score for each of its phrases, all as many")
+            raise RecordError("all regions of one query must have one score per phrase")
 
 
 def _check_boxes(boxes_xyxy: FloatArray) -> None:
@@ -226,19 +226,19 @@ def _check_boxes(boxes_xyxy: FloatArray) -> None:
     ordered = (boxes_xyxy[:, :2] >= 0).all(axis=1) & (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)
     wrong = boxes_xyxy[~(ordered & np.isfinite(boxes_xyxy).all(axis=1))]
     if len(wrong):
-        raise RecordError(f"box {wrong[0].tolist()} is none: 0 <= left < right and 0 <= top < bottom, all finite")
+        raise RecordError(f"box {wrong[0].tolist()} is not valid: 0 <= left < right and 0 <= top < bottom, all finite")
 
 
 def _check_unit(name: str, values: FloatArray) -> None:
     wrong = values[~((values >= 0) & (values <= 1))]
     if len(wrong):
-        raise RecordError(f"{name} hold {wrong[0]}; they must lie in [0, 1]")
+        raise RecordError(f"{name} contain {wrong[0]}; they must be in [0, 1]")
 
 
 def _check_units(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not 0 <= value <= 1:
-            raise RecordError(f"{name} is {value}; it must lie in [0, 1], or be None where it was not measured")
+            raise RecordError(f"{name} is {value}; it must be in [0, 1], or None if not measured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +246,8 @@ class Caption:
     """A description that a model wrote.
 
     Args:
-        text: the words; empty where it wrote none.
-        is_cut: whether it had not ended when it had written as much as it may.
+        text: the description; may be empty.
+        is_cut: whether the model reached its length limit before the end.
 
     """
 

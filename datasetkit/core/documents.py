@@ -1,7 +1,7 @@
-"""YAML and JSON that people may have written or edited. Owns their limits, and that what is wrong is one line.
+"""YAML and JSON that users may have written or edited. Owns their limits, and their one-line errors.
 
-A document is refused where a value would be lost or cost without end: a key that is there twice, numbers of thousands
-of digits, brackets or aliases without end. The error names the line; whoever knows the file names it.
+A document is refused where a value would be lost, or where reading would not end: repeated keys, numbers of thousands
+of digits, endless brackets or aliases. The error names the line; the caller adds the name of the file.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from datasetkit.core.text import one_line
 
 _MOST_YAML_BYTES = 2**20
 _MOST_DEPTH = 100
-_MOST_NODES = 200_000  # some seconds of reading
-_MOST_DIGITS = 300  # fewer than a float can hold
+_MOST_NODES = 200_000  # takes seconds to read
+_MOST_DIGITS = 300  # fewer than a float can represent
 _MOST_SHOWN = 60
 
 
 class DocumentError(DatasetkitError, ValueError):
-    """A text is not the YAML or JSON that it should be."""
+    """A text is not valid YAML or JSON, or exceeds the limits."""
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file as plain values; see :func:`load_yaml`, whose errors then name the file."""
+    """Read a YAML file as plain values; see :func:`load_yaml`. Errors name the file."""
     try:
         return load_yaml(_content(path))
     except DocumentError as error:
@@ -39,10 +39,10 @@ def read_yaml(path: Path) -> Any:
 
 
 def load_yaml(text: str | bytes, first_line: int = 1) -> Any:
-    """Load YAML as plain values; its first line has that number in messages.
+    """Load YAML as plain values; messages count lines from ``first_line``.
 
     Raises:
-        DocumentError: it is not YAML in UTF-8, has tags or keys that are there twice, or is beyond the limits.
+        DocumentError: it is not YAML in UTF-8, has tags or repeated keys, or exceeds the limits.
 
     """
     if len(text) > _MOST_YAML_BYTES:
@@ -52,7 +52,7 @@ def load_yaml(text: str | bytes, first_line: int = 1) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + first_line
-        raise DocumentError(f"line {line}: the character #x{ord(text[error.position]):04x} cannot be in YAML") from None
+        raise DocumentError(f"line {line}: character #x{ord(text[error.position]):04x} is invalid in YAML") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = "" if mark is None else f"line {mark.line + first_line}, column {mark.column + 1}: "
@@ -63,7 +63,7 @@ def load_json(text: str | bytes) -> Any:
     """Load JSON as plain values.
 
     Raises:
-        DocumentError: it is not JSON in UTF-8, has keys that are there twice, or is beyond the limits.
+        DocumentError: it is not JSON in UTF-8, has repeated keys, or exceeds the limits.
 
     """
     try:
@@ -81,7 +81,7 @@ def load_json(text: str | bytes) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file as plain values; see :func:`load_json`, whose errors then name the file."""
+    """Read a JSON file as plain values; see :func:`load_json`. Errors name the file."""
     try:
         return load_json(_content(path))
     except DocumentError as error:
@@ -92,7 +92,7 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except ValueError as error:  # a null byte
-        raise FileNotFoundError(errno.ENOENT, f"no file has such a name ({error})", str(path)) from None
+        raise FileNotFoundError(errno.ENOENT, f"not a valid file name ({error})", str(path)) from None
 
 
 def _decoded(text: str | bytes) -> str:
@@ -109,13 +109,13 @@ def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twin = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise DocumentError(f"the key {_short(twin)} is there twice in one object")
+        raise DocumentError(f"the key {_short(twin)} is repeated in one object")
     return found
 
 
 def _whole_number(digits: str) -> int:
     if len(digits) > _MOST_DIGITS:
-        raise DocumentError(f"the number {_short(digits)} has {len(digits):,} digits; {_MOST_DIGITS} are the most")
+        raise DocumentError(f"the number {_short(digits)} has {len(digits):,} digits; the limit is {_MOST_DIGITS}")
     return int(digits)
 
 
@@ -132,7 +132,7 @@ def _short(value: object) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values alone, within the limits; every mistake has its line."""
+    """Load plain values only, within the limits; errors name the line."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -140,7 +140,7 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Read one node; what an alias names is already read, or is still being read."""
+        """Read one node; the node that an alias names is read already, or is still being read."""
         event = self.peek_event()
         mark = event.start_mark
         self._depth += 1
@@ -152,33 +152,33 @@ class _Loader(yaml.SafeLoader):
             return None
         if isinstance(event, yaml.AliasEvent):
             if id(node) not in self._sizes:
-                raise _mistake(f"*{event.anchor} lies within what it names", mark)
+                raise _mistake(f"*{event.anchor} is inside the node that it names", mark)
         else:
             self._sizes[id(node)] = 1 + sum(self._sizes[id(inner)] for inner in _inner(node))
         if self._sizes[id(node)] > _MOST_NODES:
-            raise _mistake(f"more than {_MOST_NODES:,} values, those that aliases name counted each time", mark)
+            raise _mistake(f"more than {_MOST_NODES:,} values, counting aliased ones each time", mark)
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Make a value of a node."""
+        """Return the value of a scalar node."""
         try:
             value = super().construct_object(node, deep)
-        except (ArithmeticError, AttributeError, LookupError, ValueError):  # digits, dates and what a tag says they are
+        except (ArithmeticError, AttributeError, LookupError, ValueError):  # digits, dates and tagged values
             kind = node.tag.rpartition(":")[2]
             raise _mistake(f"{_short(node.value)} cannot be read as {kind}", node.start_mark) from None
         if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
             raise _mistake(
-                f"the number {_short(node.value)} is too large; {_MOST_DIGITS} digits are the most", node.start_mark
+                f"the number {_short(node.value)} is too large; the limit is {_MOST_DIGITS} digits", node.start_mark
             )
         return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Make a mapping, in which no key is there twice."""
+        """Return a mapping; repeated keys are refused."""
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode):
                 if (key.tag, key.value) in seen:
-                    raise _mistake(f"the key {_short(key.value)} is there twice", key.start_mark)
+                    raise _mistake(f"the key {_short(key.value)} is repeated", key.start_mark)
                 seen.add((key.tag, key.value))
         return super().construct_mapping(node, deep)
 

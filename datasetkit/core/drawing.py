@@ -1,4 +1,4 @@
-"""Images with masks on them. Owns the object colours and the overlay that cards, viewers and previews show."""
+"""Images with masks drawn on them. Owns the object colours, and the overlay of cards, viewers and previews."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from datasetkit.core.mask import Mask, run_lengths
 from datasetkit.core.record import KeyObject
 
 _GOLDEN_RATIO = 0.618033988749895
-# Thin enough that the colours underneath stay what they are.
+# Transparent enough that colours underneath stay recognizable.
 _FILL_OF_255 = 64
 OVERLAY_MAX_SIDE_PX = 384
 
 
 def object_colour(object_id: int) -> tuple[int, int, int]:
-    """Give an object's colour as RGB, 0 to 255: hues a golden section apart, so that neighbours differ."""
+    """Return the colour of an object as RGB, 0 to 255; hues are a golden section apart, so that neighbours differ."""
     hue = (0.02 + object_id * _GOLDEN_RATIO) % 1.0
     lightness = 0.5 if object_id % 2 else 0.58
     red, green, blue = (round(255 * value) for value in colorsys.hls_to_rgb(hue, lightness, 0.9))
@@ -30,15 +30,15 @@ def object_colour(object_id: int) -> tuple[int, int, int]:
 def draw_overlay(
     pixels: Image.Image, objects: Sequence[KeyObject], max_side_px: int = OVERLAY_MAX_SIDE_PX
 ) -> Image.Image:
-    """Draw objects' masks over an image, large ones first, each with its outline.
+    """Draw masks with outlines over an image, large ones first.
 
     Args:
-        pixels: mode RGB, upright, of the masks' size.
-        objects: whose masks to draw, in their own colours.
-        max_side_px: the longer side of the result; a smaller image is not enlarged.
+        pixels: upright image, mode RGB, of the same size as the masks.
+        objects: objects whose masks are drawn, each in its colour.
+        max_side_px: largest side of the result, px; a smaller image is not enlarged.
 
     Returns:
-        mode RGB.
+        image of mode RGB.
 
     """
     scale = min(1.0, max_side_px / max(pixels.size))
@@ -56,7 +56,7 @@ def _sampled_labels(masks: Sequence[Mask], size_hw: tuple[int, int], sampled_wh:
     """Paint masks over each other and sample the result at pixel centres.
 
     Returns:
-        shape (sampled height, sampled width): 1 plus the number of the last mask there, 0 where there is none.
+        shape (sampled height, sampled width): 1 plus the index of the last mask at each pixel, or 0 without a mask.
 
     """
     height, width = size_hw
@@ -71,7 +71,7 @@ def _sampled_labels(masks: Sequence[Mask], size_hw: tuple[int, int], sampled_wh:
 
 
 def _outlines(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Tell which labelled pixels have another label beside, above or below them; shape (H, W) in and out."""
+    """Return which labelled pixels have a 4-neighbour of another label; shape (H, W) in and out."""
     padded = np.pad(labels, 1)
     inner = padded[1:-1, 1:-1]
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])

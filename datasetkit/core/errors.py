@@ -1,4 +1,4 @@
-"""The error family. Owns what a caller can catch; every message says what came, what was allowed and what to do."""
+"""The error classes. Owns what a caller can catch; messages say what came, what was allowed and what to do."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
 
 class DatasetkitError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
     exit_code = 1
 
 
 class RecordError(DatasetkitError, ValueError):
-    """A record, or a part of one, was given values that it cannot hold."""
+    """A record, or a part of one, was given invalid values."""
 
 
 class UnusableError(DatasetkitError, ValueError):
     """One image or annotation cannot be used; the run goes on without it.
 
     Args:
-        reason: the constant under which the drop is counted.
-        detail: what came and what was allowed, for the person who reads the ledger.
+        reason: the constant that counts the drop.
+        detail: what came and what was allowed, for readers of the ledger.
 
     """
 
@@ -36,31 +36,31 @@ class UnusableError(DatasetkitError, ValueError):
 
 
 class UnreachableError(UnusableError):
-    """One image could not be read because its source failed: a store that refuses, a disk or a share that is gone."""
+    """One image could not be read because its source failed: a store refused, or a disk or share is missing."""
 
 
 class SourceError(DatasetkitError, ValueError):
-    """A source as a whole cannot be read (broken JSON, missing folder): nothing can be built from it."""
+    """A source cannot be read at all (broken JSON, missing folder), so that nothing can be built from it."""
 
 
 class SourceFailedError(SourceError):
-    """A source stopped answering while it was read; what is finished is kept, and the build goes on from there.
+    """A source stopped answering during a build; finished parts are kept, and the build resumes from there.
 
     Args:
         what: what failed.
-        again: how to go on.
+        again: how to resume.
 
     """
 
     exit_code = 3
 
     def __init__(self, what: str, again: str = "call build with the same arguments, without overwrite") -> None:
-        super().__init__(f"{what}; nothing is lost: when the source answers again, {again}")
+        super().__init__(f"{what}; finished parts are kept; when the source answers again, {again}")
         self.what = what
 
 
 class AddressError(DatasetkitError):
-    """An address of a remote place cannot be used."""
+    """The URI of a remote location cannot be used."""
 
 
 class RecipeError(DatasetkitError, ValueError):
@@ -68,39 +68,39 @@ class RecipeError(DatasetkitError, ValueError):
 
 
 class OutputError(DatasetkitError):
-    """The output folder holds something that this build must not touch."""
+    """The output folder contains something that this build must not change."""
 
 
 class BuiltFolderError(DatasetkitError, ValueError):
-    """A folder that should hold a built dataset does not, or holds one of another schema version."""
+    """A folder does not contain a built dataset, or one of an unsupported schema version."""
 
 
 class UnknownNameError(DatasetkitError, KeyError):
-    """A registry was asked for a name that it does not hold."""
+    """A registry does not know the requested name."""
 
     def __str__(self) -> str:
-        """Give the message as it was written (KeyError would quote it)."""
+        """Return the message as it was written (KeyError would quote it)."""
         return str(self.args[0])
 
 
 class PluginError(DatasetkitError):
-    """A part that is not ours cannot be imported or made, or went wrong; the message names it and its distribution."""
+    """A plug-in cannot be imported or created, or failed; the message names it and its distribution."""
 
 
 class ModelError(DatasetkitError, ValueError):
-    """A model cannot be loaded, or is none of the kind that was asked for."""
+    """A model cannot be loaded, or is not of the requested kind."""
 
 
 class MissingPackageError(DatasetkitError, ImportError):
-    """An optional package is missing or does not work here; the message gives the command that mends it."""
+    """An optional package is missing or does not work here; the message contains the command that fixes it."""
 
 
 class HubError(DatasetkitError):
-    """The Hub refused something, or cannot be reached; nothing that it held before is lost.
+    """The Hub refused a request or cannot be reached; nothing that was on the Hub is lost.
 
     Args:
         message: what happened and what to do.
-        status: the HTTP status that the Hub answered with; None where it gave none.
+        status: HTTP status of the Hub's response; None without one.
 
     """
 
@@ -115,15 +115,15 @@ _SHORT_OF_MEMORY = (
     "cannot allocate memory",
     "not enough memory",
     "unable to allocate",
-    "failed to map segment",  # a library that is imported
+    "failed to map segment",  # from the import of a library
     "can't start new thread",
     "std::bad_alloc",
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is a shortage of memory; torch, Pillow and the loader of libraries have their own for it."""
+    """Whether an error means that memory ran out, which torch, Pillow and the dynamic linker report differently."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    told = (error_text(error) or "").lower()
-    return any(words in told for words in _SHORT_OF_MEMORY)
+    text = (error_text(error) or "").lower()
+    return any(words in text for words in _SHORT_OF_MEMORY)

@@ -1,4 +1,4 @@
-"""Files on this machine: put in place whole, flushed, hashed. Owns what makes them durable, and their digests."""
+"""Local files: atomic writes, flushing, hashing. Owns what makes files durable, and their digests."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PARTIAL = ".partial"
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Put a file in place whole or not at all, however the process ends; a former one stays until then.
+    """Write a file completely or not at all, however the process ends; a former file stays until then.
 
-    Yields ``NAME.partial`` next to it, for the body to write. Where the body raises it is removed; what a killed
-    process left there is replaced by the next one. A link stays a link, to the new file. What is no file, as a device
-    or a pipe, is written itself.
+    Yields ``NAME.partial`` next to it, for the body to write. It is removed if the body raises; the next process
+    replaces one that a killed process left. A link stays a link, to the new file. Devices, pipes and the like are
+    written directly.
 
     Raises:
-        OSError: something cannot be written; it names the file.
+        OSError: the file cannot be written; the error names it.
 
     """
     with naming(path):
@@ -40,24 +40,24 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all; see :func:`whole_file`."""
+    """Write a file completely or not at all; see :func:`whole_file`."""
     with whole_file(path) as partial:
         partial.write_bytes(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all, with the same bytes on every system; a file that is there is replaced."""
+    """Write a text file completely or not at all, with the same bytes on every system; an existing file is replaced."""
     replace_file(path, text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write plain values as JSON that people can read, too; equal values give equal bytes."""
+    """Write plain values as readable JSON; equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have errors of the system that name no file, as those of a full disk, name this file or folder."""
+    """Make system errors without a file name, such as those of a full disk, name this file or folder."""
     try:
         yield
     except OSError as error:
@@ -67,12 +67,12 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def real_path(path: Path) -> Path:
-    """Follow links, as ``Path.resolve`` does, which raises no ``OSError`` for a link to itself; that one stays here."""
+    """Follow links as ``Path.resolve`` does, but keep a link to itself, for which that does not raise ``OSError``."""
     return Path(os.path.realpath(path))
 
 
 def flush_to_disk(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk now; Windows does so with names by itself."""
+    """Flush a file, or the names in a folder, to the disk; Windows does so with names by itself."""
     if os.name == "nt" and path.is_dir():
         return
     descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
@@ -83,6 +83,6 @@ def flush_to_disk(path: Path) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """Compute a file's SHA-256 as 64 hex digits, reading it piece by piece."""
+    """Return the SHA-256 of a file as 64 hex digits, reading it in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""The one image loader. Owns which pixels are used, and which bytes are published, so that readers see these pixels.
+"""The only image loader. Owns which pixels are used, and which bytes are published, so that users see these pixels.
 
-Bytes are kept as they came where ``Image.open(...).convert("RGB")`` makes of them the pixels that were used. An image
-that EXIF turns, or whose pixels readers would take differently, is encoded again.
+Bytes are kept unchanged if ``Image.open(...).convert("RGB")`` decodes them to the pixels that were used. An image that
+EXIF rotates, or that users would decode to other pixels, is encoded again.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class LoadedImage:
     """A decoded image.
 
     Args:
-        encoded: the image to publish; readers decode ``pixels`` from it.
-        pixels: mode RGB, 8 bit, upright.
-        orientation: the EXIF orientation (1 to 8) that the file came with; 1 stands upright.
-        raw_size_hw: height and width as stored, before the turn, px.
+        encoded: the image to publish; users decode ``pixels`` from it.
+        pixels: the upright image, mode RGB, 8 bit.
+        orientation: EXIF orientation (1 to 8) of the original file; 1 is upright.
+        raw_size_hw: height and width as stored, before rotation, px.
         notices: what was done to the image.
 
     """
@@ -46,16 +46,16 @@ class LoadedImage:
 
 
 def load_image(data: bytes, name: str, limits: ImageLimits = ImageLimits()) -> LoadedImage:
-    """Decode one image that is to be published.
+    """Decode an image for publication.
 
     Args:
-        data: the file's bytes.
-        name: its file name; a folder in front is left out.
+        data: bytes of the file.
+        name: file name; folders are left out.
         limits: checked before any pixel is decoded.
 
     Raises:
         UnusableError: ``empty``, ``too_many_bytes``, ``too_many_pixels``, ``not_an_image``, ``truncated`` or
-            ``unsupported_pixels``; ``out_of_memory``, which may pass later.
+            ``unsupported_pixels``; ``out_of_memory``, which a later attempt may not hit.
 
     """
     name = _file_name(name)
@@ -75,7 +75,7 @@ def load_image(data: bytes, name: str, limits: ImageLimits = ImageLimits()) -> L
         if len(data) > limits.max_bytes:
             raise UnusableError(
                 DropReason.TOO_MANY_BYTES,
-                f"{name} has {len(data):,} bytes when it is encoded again; at most {limits.max_bytes:,}",
+                f"{name} has {len(data):,} bytes after it is encoded again; at most {limits.max_bytes:,}",
             )
     on_its_side = decoded.orientation is not None and decoded.orientation > 4
     return LoadedImage(
@@ -88,10 +88,10 @@ def load_image(data: bytes, name: str, limits: ImageLimits = ImageLimits()) -> L
 
 
 def published_pixels(data: bytes, name: str, limits: ImageLimits = ImageLimits()) -> Image.Image:
-    """Decode one image that was published: the pixels that its build used, upright, mode RGB, 8 bit.
+    """Decode a published image to the pixels that its build used: upright, mode RGB, 8 bit.
 
-    Versions before 0.4 published alpha channels and 16 bits as they came; of 16 bits they used those scaled from 0 to
-    65535, whatever their range.
+    Versions before 0.4 published alpha channels and 16-bit pixels unchanged; they scaled 16-bit pixels from 0 to 65535,
+    whatever their range.
 
     Raises:
         UnusableError: see :func:`load_image`.
@@ -111,7 +111,7 @@ def _out_of_memory_is_a_drop(name: str) -> Iterator[None]:
 
 
 def _decode(data: bytes, name: str, limits: ImageLimits) -> tuple[bytes, Decoded, list[NoticeKind]]:
-    """Decode; return the bytes that were decoded, those of a repaired file where that is needed, and what was done."""
+    """Decode; return the bytes that were decoded (of the repaired file, if it needed repair), and what was done."""
     try:
         return data, decode(data, name, limits), []
     except UnusableError as error:
@@ -122,15 +122,15 @@ def _decode(data: bytes, name: str, limits: ImageLimits) -> tuple[bytes, Decoded
 
 
 def _file_name(name: str) -> str:
-    """Return the last part of a path, in characters that every system and every text file can hold."""
+    """Return the last part of a path, in characters that every system and every text file can represent."""
     last = PurePosixPath(name).name.replace("\\", "_") or "picture"
     return last.encode("utf-8", "backslashreplace").decode("utf-8").replace("\\", "_")
 
 
 def _is_read_otherwise(data: bytes, decoded: Decoded, pixels: Image.Image, conversion: NoticeKind | None) -> bool:
-    """Return whether readers of a file would see other pixels; only those of the kinds that may are decoded again.
+    """Return whether users would decode other pixels; only modes for which that is possible are decoded again.
 
-    Those of 16 bits always are others: ``convert("RGB")`` cuts them off, and arrays of them are of 16 bits.
+    This is always so for 16 bits: ``convert("RGB")`` clips them, and arrays of them have 16 bits.
     """
     if decoded.upright.mode.startswith("I"):
         return True
@@ -138,7 +138,7 @@ def _is_read_otherwise(data: bytes, decoded: Decoded, pixels: Image.Image, conve
 
 
 def _encode_upright(decoded: Decoded, pixels: Image.Image, name: str) -> tuple[bytes, str, Image.Image]:
-    """Encode a turned image: a JPEG as one of high quality, whose pixels are used then, and all others as PNG."""
+    """Encode a rotated image: a JPEG as JPEG of high quality, whose pixels are then used, and all others as PNG."""
     if decoded.image.format not in {"JPEG", "MPO"}:
         return *_encode_png(decoded, pixels, name), pixels
     buffer = io.BytesIO()
@@ -149,7 +149,7 @@ def _encode_upright(decoded: Decoded, pixels: Image.Image, name: str) -> tuple[b
 
 
 def _encode_png(decoded: Decoded, pixels: Image.Image, name: str) -> tuple[bytes, str]:
-    """Encode pixels, mode RGB, as PNG, with the file's colour profile where it is one of RGB."""
+    """Encode pixels (mode RGB) as PNG, with the colour profile of the file if it is one for RGB."""
     profile = decoded.image.info.get("icc_profile") or b""
     is_kept = profile[16:20] == b"RGB " and len(profile) < PngImagePlugin.MAX_TEXT_CHUNK
     buffer = io.BytesIO()
@@ -158,9 +158,9 @@ def _encode_png(decoded: Decoded, pixels: Image.Image, name: str) -> tuple[bytes
 
 
 def thickened(image: Image.Image) -> Image.Image:
-    """Stretch an image as thin as a thread, whose short side processors would round to no pixel.
+    """Stretch an extremely thin image, whose short side processors would round to zero pixels.
 
-    Boxes in shares of the frame stay what they are.
+    Boxes relative to the image size stay valid.
     """
     width, height = image.size
     least = -(-max(width, height) // _ASPECT_MAX)

@@ -1,4 +1,4 @@
-"""The label map: a source's categories as it has them. Owns what a well-formed one is."""
+"""The label map: the categories of a source, unchanged. Owns what a valid label map is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from datasetkit.core.errors import RecordError
 
-UNNAMED = "object"  # what formats that demand a category call objects without one
+UNNAMED = "object"  # category of objects without one, in formats that require one
 CategoryId = int | float | str
 
 
@@ -19,12 +19,12 @@ class Category:
     """One category.
 
     Args:
-        id: as the source has it: a number, or a text.
-        name: as the source has it.
-        supercategory: what it belongs to; None where the source does not say.
+        id: id in the source, a number or text.
+        name: name in the source.
+        supercategory: the more general category; None if the source has none.
 
     Raises:
-        RecordError: the id is neither a finite number nor a text, or a name is not a text or empty.
+        RecordError: the id is neither a finite number nor text, or a name is empty or not text.
 
     """
 
@@ -35,16 +35,14 @@ class Category:
     def __post_init__(self) -> None:
         is_number = isinstance(self.id, int | float) and not isinstance(self.id, bool) and math.isfinite(self.id)
         if not is_number and not isinstance(self.id, str):
-            raise RecordError(f"category id {self.id!r} must be a number or a text")
+            raise RecordError(f"category id {self.id!r} must be a number or text")
         if not isinstance(self.name, str) or not self.name:
-            raise RecordError(f"category {self.id!r} has the name {self.name!r}; give a text that is not empty")
+            raise RecordError(f"category {self.id!r} has the name {self.name!r}; give non-empty text")
         if not isinstance(self.supercategory, str | None):
-            raise RecordError(
-                f"category {self.id!r} has the supercategory {self.supercategory!r}; give a text, or None"
-            )
+            raise RecordError(f"category {self.id!r} has the supercategory {self.supercategory!r}; give text, or None")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
+        """Return the category as plain JSON."""
         return asdict(self)
 
     @classmethod
@@ -65,7 +63,7 @@ def read_label_map(values: Iterable[Mapping[str, Any]]) -> LabelMap:
     """Read a label map from plain JSON.
 
     Raises:
-        RecordError, TypeError: it is not a list of categories, each with an id of its own.
+        RecordError, TypeError: it is not a list of categories with different ids.
 
     """
     found = tuple(map(Category.from_json, values))
@@ -77,9 +75,9 @@ def check_label_map(label_map: LabelMap) -> None:
     """Refuse a label map in which an id is used twice.
 
     Raises:
-        RecordError: names it.
+        RecordError: an id is used twice; names it.
 
     """
     counts = Counter(category.id for category in label_map)
     if twice := [one for one, count in counts.items() if count > 1]:
-        raise RecordError(f"two categories have the id {twice[0]!r}; give each its own")
+        raise RecordError(f"two categories have the id {twice[0]!r}; ids must differ")

@@ -1,4 +1,4 @@
-"""Markdown that data cannot break. Owns escaping, tables, code and numbers of everything written in Markdown."""
+"""Markdown that data cannot break. Owns escaping, tables, code and numbers in all Markdown output."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]#|~$])")
 
 
 class Markdown(str):
-    """Text that is Markdown already; whatever is not of this class is escaped before it is written."""
+    """Text that is Markdown already; text of any other class is escaped before it is written."""
 
     __slots__ = ()
 
 
 def escape(value: object) -> str:
-    """Spell a value so that Markdown shows it as it is, in one line; Markdown is left alone."""
+    """Return a value escaped, so that Markdown shows it unchanged, in one line; Markdown is returned unchanged."""
     if isinstance(value, Markdown):
         return value
     text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -23,7 +23,7 @@ def escape(value: object) -> str:
 
 
 def code(text: str) -> Markdown:
-    """Spell text as inline code that may stand in a table."""
+    """Return text as inline code, which may be used in a table."""
     line = " ".join(text.split()).replace("|", "\\|")
     fence = "`" * (_longest_run(line) + 1)
     padding = " " if line.startswith("`") or line.endswith("`") else ""
@@ -31,26 +31,26 @@ def code(text: str) -> Markdown:
 
 
 def fenced(text: str, language: str) -> Markdown:
-    """Spell text as a block of code."""
+    """Return text as a code block."""
     fence = "`" * max(3, _longest_run(text) + 1)
     return Markdown(f"{fence}{language}\n{text.rstrip()}\n{fence}")
 
 
 def number(value: int) -> Markdown:
-    """Spell a count with commas between thousands."""
+    """Return a count with thousands separators."""
     return Markdown(f"{value:,}")
 
 
 def percent(part: int, whole: int) -> Markdown:
-    """Spell a share of ``whole``, which may be 0, in percent."""
+    """Return the share of ``whole``, which may be 0, in percent."""
     return Markdown(f"{100 * part / whole:.1f} %" if whole else "")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
-    """Lay out a table, its cells escaped; columns that hold nothing but numbers stand to the right.
+    """Return a table with escaped cells; columns of numbers are right-aligned.
 
     Returns:
-        empty where there are no rows.
+        the table; empty without rows.
 
     """
     cells = [[escape(cell) for cell in row] for row in rows]

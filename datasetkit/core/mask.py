@@ -21,8 +21,8 @@ from datasetkit.core.ledger import DropReason
 BoolArray = NDArray[np.bool_]
 Box = tuple[float, float, float, float]
 
-# A polygon may leave its image, but a coordinate further out than this many image sides is a mistake, and
-# rasterising it would take memory in proportion.
+# A polygon may leave its image, but a coordinate farther out than this many image sides is a mistake, and the memory
+# for rasterising it would grow in proportion.
 _FARTHEST_SIDES = 16
 # pycocotools counts in 32 bits.
 _MOST_PIXELS = 2**31 - 1
@@ -37,7 +37,7 @@ class Mask:
         counts: COCO's compressed run lengths as text.
 
     Raises:
-        UnusableError: ``bad_mask`` where the runs are malformed, do not add up to the size, or cover no pixel.
+        UnusableError: ``bad_mask`` if the runs are malformed, do not add up to the size, or cover no pixel.
 
     """
 
@@ -52,7 +52,7 @@ class Mask:
                 f"mask size {height}x{width}; give sides of at least 1 px, {_MOST_PIXELS:,} px in all",
             )
         runs = run_lengths(self.counts)
-        # Each run is checked too: the sum of huge ones wraps around, and pycocotools writes wherever the runs say.
+        # Each run is checked, too: the sum of huge ones overflows, and pycocotools would write outside of its buffer.
         if (runs < 0).any() or (runs > height * width).any() or int(runs.sum()) != height * width:
             raise UnusableError(
                 DropReason.BAD_MASK,
@@ -75,8 +75,8 @@ class Mask:
         """Rasterise one object's polygon parts, each [x0, y0, x1, y1, ...] in px, as ``COCO.annToMask`` does.
 
         Raises:
-            UnusableError: ``bad_polygon`` for a part with fewer than three points, an odd count or numbers that are
-                no coordinates; ``outside_image`` where no pixel is covered.
+            UnusableError: ``bad_polygon`` for a part with fewer than three points, an odd count or invalid
+                coordinates; ``outside_image`` if no pixel is covered.
 
         """
         height, width = size_hw
@@ -92,10 +92,10 @@ class Mask:
 
     @classmethod
     def from_coco(cls, segmentation: object, size_hw: tuple[int, int]) -> Mask:
-        """Read any of COCO's three spellings: polygon list, uncompressed run lengths, compressed run lengths.
+        """Read any of COCO's three forms: polygon list, uncompressed run lengths, compressed run lengths.
 
         Raises:
-            UnusableError: the segmentation is none of these or does not fit an image of ``size_hw``.
+            UnusableError: the segmentation has none of these forms, or does not fit an image of ``size_hw``.
 
         """
         if isinstance(segmentation, list):
@@ -134,11 +134,11 @@ class Mask:
         return cls((int(height), int(width)), rle["counts"].decode("ascii"))
 
     def to_coco(self) -> dict[str, Any]:
-        """Give ``{"size": [height, width], "counts": text}``, which ``pycocotools.mask.decode`` takes as it is."""
+        """Return ``{"size": [height, width], "counts": text}``, as ``pycocotools.mask.decode`` reads it."""
         return {"size": list(self.size_hw), "counts": self.counts}
 
     def decode(self) -> BoolArray:
-        """Give the mask as an array of shape (H, W), dtype bool."""
+        """Return the mask as an array of shape (H, W), dtype bool."""
         return coco_mask.decode(self.to_coco()).astype(np.bool_)
 
     @cached_property
@@ -148,16 +148,16 @@ class Mask:
 
     @cached_property
     def box_xywh(self) -> tuple[float, float, float, float]:
-        """The tight box (left, top, width, height) in px, as pycocotools ``toBbox`` gives it."""
+        """The tight bounding box (left, top, width, height) in px, as computed by pycocotools ``toBbox``."""
         left, top, width, height = (float(value) for value in coco_mask.toBbox(self.to_coco()))
         return left, top, width, height
 
     def oriented(self, orientation: int) -> Mask:
-        """Turn the mask as the EXIF ``orientation`` (1 to 8) turns its image upright."""
+        """Return the mask rotated as the EXIF ``orientation`` (1 to 8) rotates its image upright."""
         return self if orientation == 1 else Mask.from_array(np.ascontiguousarray(_UPRIGHT[orientation](self.decode())))
 
 
-# EXIF 2.32, tag 0x0112: what to do to stored pixels so that they stand upright.
+# EXIF 2.32, tag 0x0112: how to make stored pixels upright.
 _UPRIGHT: dict[int, Callable[[BoolArray], BoolArray]] = {
     2: np.fliplr,
     3: lambda array: np.rot90(array, 2),
@@ -170,12 +170,12 @@ _UPRIGHT: dict[int, Callable[[BoolArray], BoolArray]] = {
 
 
 def oriented_box(box_xywh: Box, size_hw: tuple[int, int], orientation: int) -> Box:
-    """Turn a box (left, top, width, height), px, as the EXIF ``orientation`` (1 to 8) turns its image upright.
+    """Return a box (left, top, width, height), px, rotated as the EXIF ``orientation`` rotates its image upright.
 
     Args:
-        box_xywh: on the image as it is stored.
-        size_hw: height and width of the image as it is stored, px.
-        orientation: as EXIF has it.
+        box_xywh: box on the stored image.
+        size_hw: height and width of the stored image, px.
+        orientation: EXIF orientation, 1 to 8.
 
     """
     left, top, width, height = box_xywh
@@ -187,7 +187,7 @@ def oriented_box(box_xywh: Box, size_hw: tuple[int, int], orientation: int) -> B
 
 
 def part_fault(part: object, size_hw: tuple[int, int]) -> str | None:
-    """Describe what is wrong with a polygon part [x0, y0, x1, y1, ...] of an image; return None for a sound one."""
+    """Return what is wrong with a polygon part [x0, y0, x1, y1, ...] of an image; None for a valid one."""
     height, width = size_hw
     farthest = _FARTHEST_SIDES * max(height, width)
     if not isinstance(part, Sequence) or isinstance(part, str):
@@ -195,9 +195,9 @@ def part_fault(part: object, size_hw: tuple[int, int]) -> str | None:
     if len(part) < 6 or len(part) % 2:
         return f"has {len(part)} numbers; give x, y pairs of at least three points"
     if not all(isinstance(value, int | float) for value in part):
-        return "holds something that is no number"
+        return "contains something that is not a number"
     if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
-        return f"has points further than {farthest} px from a {width}x{height} image"
+        return f"has points farther than {farthest} px from a {width}x{height} image"
     return None
 
 
@@ -205,23 +205,24 @@ def run_lengths(counts: str) -> NDArray[np.int64]:
     """Decode COCO's compressed counts into run lengths, shape (R,), background first.
 
     Each number is written in groups of 5 bits, low group first, each plus 48; bit 0x20 says that another group follows,
-    bit 0x10 of the last group is the sign; from the fourth number on, the difference to the number two places before.
+    bit 0x10 of the last group is the sign; from the fourth number on, the number is the difference to the one two
+    positions before.
 
     Raises:
-        UnusableError: ``bad_mask`` where the text is not of that form.
+        UnusableError: ``bad_mask`` if the text is not of that form.
 
     """
     try:
         codes = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     except UnicodeEncodeError:
-        raise UnusableError(DropReason.BAD_MASK, "counts hold characters beyond ASCII") from None
+        raise UnusableError(DropReason.BAD_MASK, "counts contain non-ASCII characters") from None
     if codes.size == 0 or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
         raise UnusableError(DropReason.BAD_MASK, "counts are not COCO's compressed run lengths")
     ends = np.flatnonzero((codes & 0x20) == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     places = np.arange(codes.size) - np.repeat(starts, ends - starts + 1)
     if places.max() > 6:
-        raise UnusableError(DropReason.BAD_MASK, "counts hold a run of more than 35 bits")
+        raise UnusableError(DropReason.BAD_MASK, "counts contain a run of more than 35 bits")
     values = np.add.reduceat((codes & 0x1F) << (5 * places), starts)
     negative = (codes[ends] & 0x10) != 0
     values -= negative * (np.int64(1) << (5 * (places[ends] + 1)))
@@ -246,15 +247,15 @@ def decode_masks(masks: Sequence[Mask], size_hw: tuple[int, int]) -> BoolArray:
 
 
 def mask_iou(masks: Sequence[Mask], others: Sequence[Mask]) -> NDArray[np.float64]:
-    """Intersection over union of every pair, shape (len(masks), len(others)), range [0, 1]."""
+    """Return the intersection over union of every pair, shape (len(masks), len(others)), range [0, 1]."""
     if not masks or not others:
         return np.zeros((len(masks), len(others)))
     return coco_mask.iou([m.to_coco() for m in masks], [m.to_coco() for m in others], [0] * len(others))
 
 
 def mask_containment(masks: Sequence[Mask], others: Sequence[Mask]) -> NDArray[np.float64]:
-    """Share of each mask that lies within each other one, shape (len(masks), len(others)), range [0, 1]."""
+    """Return the share of each mask that is inside each other one, shape (len(masks), len(others)), range [0, 1]."""
     if not masks or not others:
         return np.zeros((len(masks), len(others)))
-    # As COCO measures detections against crowds: the intersection over the first one's own area.
+    # COCO compares detections with crowds in this way: intersection over the area of the first mask.
     return coco_mask.iou([m.to_coco() for m in masks], [m.to_coco() for m in others], [1] * len(others))

@@ -1,6 +1,6 @@
-"""Where files are: on this machine, or below an address such as ``s3://bucket/prefix``. Owns the one way to both.
+"""Locations of files: local paths, or URIs such as ``s3://bucket/prefix``. Owns the common interface of both.
 
-Owns, too, the rule that no name from metadata leads out of the folder that it belongs to.
+Also owns the rule that no name from metadata leads outside the folder that it belongs to.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ from datasetkit.core.remote import RemotePath
 Place = Path | RemotePath
 
 _COPY_BYTES = 2**23
-# Notes of `datasetkit export` on what it wrote; hidden, so that readers which take every file of a folder skip them.
+# Notes of `datasetkit export` on what it wrote; hidden, so that readers of whole folders skip them.
 EXPORT_MARKER = ".datasetkit-export.json"
 EXPORT_JOURNAL = ".datasetkit-export-journal.json"
 _NOTES = frozenset({EXPORT_MARKER, EXPORT_JOURNAL})
 
 
 def path_text(value: object) -> str:
-    """Return a path, an address or a name on the Hub as text.
+    """Return a path, a URI or a name on the Hub as text.
 
     Raises:
-        AddressError: it is none of these.
+        AddressError: the value is none of these.
 
     """
     text = value if isinstance(value, str) else os.fspath(value) if isinstance(value, os.PathLike) else None
     if not isinstance(text, str):
-        raise AddressError(f"a {type(value).__name__} is not a path; give a path, an address or a name as text")
+        raise AddressError(f"a {type(value).__name__} is not a path; give a path, a URI or a name as text")
     if "\0" in text:
-        raise AddressError(f"{text!r} holds a null byte, which no path has")
+        raise AddressError(f"{text!r} contains a null byte, which paths cannot have")
     return text
 
 
 def as_place(value: str | Path | RemotePath) -> Place:
-    """Tell an address from a path.
+    """Return a URI as :class:`RemotePath`, and anything else as a path.
 
     Args:
         value: ``SCHEME://...`` for one of :data:`~datasetkit.core.addresses.SCHEMES`, or a path.
 
     Raises:
-        AddressError: the scheme is not allowed, the address is misspelt, names no one place, or holds a password or
-            a query, which would be published with the recipe.
+        AddressError: the scheme is not allowed, or the URI is misspelt, does not name a single location, or contains a
+            password or a query, which would be published with the recipe.
 
     """
     if "\0" in str(value):
-        raise AddressError(f"{str(value)!r} holds a null byte, which no path has")
+        raise AddressError(f"{str(value)!r} contains a null byte, which paths cannot have")
     split = split_address(value) if isinstance(value, str) else None
     if split is None:
         return value if isinstance(value, RemotePath) else Path(value)
@@ -65,52 +65,52 @@ def as_place(value: str | Path | RemotePath) -> Place:
     if scheme in LOCAL_SCHEMES:
         return Path(rest)
     if not rest.strip("/") or rest.startswith("/"):
-        raise AddressError(f"{value!r} names no one place; give an address as s3://bucket/prefix")
+        raise AddressError(f"{value!r} does not name a single location; give a URI such as s3://bucket/prefix")
     return RemotePath(f"{scheme}://{rest.rstrip('/')}")
 
 
 def absolute(path: Path) -> Path:
-    """Make a path absolute without following links, as these would change the names that are published."""
+    """Return an absolute path without following links, which would change the published names."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
 
 
 def path_inside(folder: Place, name: str) -> Place:
-    """Join a name from untrusted metadata to its folder; links that the folder's owner made are followed.
+    """Join an untrusted name from metadata to its folder; links that the owner of the folder made are followed.
 
     Args:
         folder: the folder.
         name: relative, with ``/`` between parts.
 
     Raises:
-        UnusableError: ``path_escapes`` for an absolute name or one with ``..``, ``unreadable`` for one that no path
-            can hold.
+        UnusableError: ``path_escapes`` for an absolute name or one with ``..``, ``unreadable`` for one that is not
+            a valid path.
 
     """
     if leads_out(name):
-        raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path below the folder that it belongs to")
+        raise UnusableError(DropReason.PATH_ESCAPES, f"{name!r} must be a path inside the folder that it belongs to")
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
-        raise UnusableError(DropReason.UNREADABLE, f"{name!r} is a name that no path can hold") from None
+        raise UnusableError(DropReason.UNREADABLE, f"{name!r} is not a valid path") from None
     return folder / PurePosixPath(name)
 
 
 def leads_out(name: str) -> bool:
-    """Tell whether a name is absolute, climbs with ``..``, or is none that a path can hold."""
+    """Return whether a name is absolute, contains ``..``, or is not a valid path."""
     relative = PurePosixPath(name)
     is_absolute = relative.is_absolute() or PureWindowsPath(name).is_absolute()
     return is_absolute or ".." in relative.parts or "\0" in name
 
 
 def files_below(folder: Place, passed_over: PassedOverCounts | None = None) -> list[tuple[str, Place]]:
-    """List the files below a folder, each linked folder once; hidden files and folders are passed over.
+    """Return the files below a folder, each linked folder once; hidden files and folders are passed over.
 
     Args:
         folder: the folder.
-        passed_over: where hidden files, links to nothing, pipes and the like are counted.
+        passed_over: counts hidden files, broken links, pipes and the like.
 
     Returns:
-        name relative to the folder, ``/`` between parts, with the file; sorted by the parts of the name.
+        files with their names relative to the folder, ``/`` between parts; sorted by the parts of the name.
 
     """
     passed_over = PassedOverCounts() if passed_over is None else passed_over
@@ -132,7 +132,7 @@ def files_below(folder: Place, passed_over: PassedOverCounts | None = None) -> l
 
 
 def _local_files(root: Path, passed_over: PassedOverCounts) -> Iterator[str]:
-    """Yield names below a folder; what links lead to comes last, so that each folder is read by its own name."""
+    """Yield names below a folder; linked folders come last, so that each folder is read under its real name."""
     seen: set[tuple[int, int]] = set()
     waiting, links = [""], deque[str]()
     while waiting or links:
@@ -165,13 +165,13 @@ def _kind_of(entry: os.DirEntry[str]) -> PassedOverKind | None:
         return PassedOverKind.HIDDEN
     try:
         mode = entry.stat().st_mode
-    except OSError:  # of a link: nothing is there, or it leads in a circle
+    except OSError:  # a broken or circular link
         return PassedOverKind.DANGLING_LINK
     return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else PassedOverKind.NOT_A_FILE
 
 
 def read_part(path: Place, start: int, length: int) -> bytes:
-    """Read so many bytes from ``start`` on, or those that there are; of a remote file in one request."""
+    """Return up to this many bytes from ``start`` on; a remote file needs one request."""
     if isinstance(path, RemotePath):
         return path.read_range(start, start + length) if length else b""
     with path.open("rb") as file:
@@ -180,7 +180,7 @@ def read_part(path: Place, start: int, length: int) -> bytes:
 
 
 def open_local(path: Place) -> IO[bytes]:
-    """Open a file that is read here and there; a remote one is fetched once, into a temporary file without a name."""
+    """Open a file for random access; a remote one is downloaded once, to an unnamed temporary file."""
     if isinstance(path, Path):
         return path.open("rb")
     local = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
@@ -191,5 +191,5 @@ def open_local(path: Place) -> IO[bytes]:
 
 
 def arrow_input(path: Place) -> Path | IO[bytes]:
-    """Give what pyarrow reads a file from."""
+    """Return an object from which pyarrow reads a file."""
     return path if isinstance(path, Path) else path.open()

@@ -1,4 +1,4 @@
-"""Pixels of any mode as RGB, 8 bit. Owns what transparency and 16 bits look like to models, masks and readers."""
+"""Conversion of pixels to 8-bit RGB. Owns how transparency and 16 bits appear to models, masks and users."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE = 258, 281  # tags of TIFF 6.0
 
 
 def rgb_pixels(image: Image.Image, name: str) -> Image.Image:
-    """Bring an upright image to mode RGB, 8 bit: transparency lies over white, and 16 bits are scaled from 0 to 65535.
+    """Convert an upright image to mode RGB, 8 bit: transparency over white, 16 bits scaled from 0 to 65535.
 
     Raises:
         UnusableError: ``unsupported_pixels``.
@@ -32,18 +32,18 @@ def rgb_pixels(image: Image.Image, name: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image, name: str, stated: int) -> tuple[Image.Image, NoticeKind | None]:
-    """Bring an upright image to mode RGB, 8 bit: transparency lies over white, and 16 bits are scaled from their range.
+    """Convert an upright image to mode RGB, 8 bit: transparency over white, 16 bits scaled from their range.
 
-    Cameras and scanners write 10, 12 or 14 bits into files of 16, which would look black. The range is the smallest of
-    8, 10, 12, 14 and 16 bits that holds ``stated`` and every pixel.
+    Cameras and scanners write 10, 12 or 14 bits into 16-bit files, which would look black. The range is the smallest of
+    8, 10, 12, 14 and 16 bits that contains ``stated`` and every pixel.
 
     Args:
-        image: of any mode.
-        name: what errors call it.
-        stated: the highest value that the file says 16-bit pixels may have; see :func:`stated_highest`.
+        image: image of any mode.
+        name: name of the image in errors.
+        stated: the highest value of 16-bit pixels that the file states; see :func:`stated_highest`.
 
     Returns:
-        the image, and what was done that readers may do otherwise.
+        the image, and notices of conversions that other readers may do differently.
 
     Raises:
         UnusableError: ``unsupported_pixels``.
@@ -53,7 +53,7 @@ def to_rgb(image: Image.Image, name: str, stated: int) -> tuple[Image.Image, Not
         return _sixteen_bit_to_rgb(image, name, stated)
     if image.mode in {"F", "La"}:
         raise UnusableError(
-            DropReason.UNSUPPORTED_PIXELS, f"{name} has pixels of mode {image.mode}, which have no one meaning as 8 bit"
+            DropReason.UNSUPPORTED_PIXELS, f"{name} has pixels of mode {image.mode}, which cannot be converted to 8 bit"
         )
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -65,11 +65,11 @@ def to_rgb(image: Image.Image, name: str, stated: int) -> tuple[Image.Image, Not
 
 
 def stated_highest(image: Image.Image, data: bytes) -> int:
-    """Return the highest value that a file says its 16-bit pixels may have; 0 where it does not say, or has none.
+    """Return the highest value of 16-bit pixels that a file states; 0 if it states none, or has no such pixels.
 
     Args:
-        image: as Pillow opened it.
-        data: the file's bytes.
+        image: the image as Pillow opened it.
+        data: bytes of the file.
 
     """
     if not image.mode.startswith("I"):
@@ -84,7 +84,7 @@ def stated_highest(image: Image.Image, data: bytes) -> int:
         except DAMAGE:
             return 0
         return max(2**bits - 1, highest) if bits < 16 else highest
-    return _SIXTEEN_BIT  # Pillow scales those of other formats from the range that they state
+    return _SIXTEEN_BIT  # Pillow scales pixels of other formats from their stated range
 
 
 def _sixteen_bit_to_rgb(image: Image.Image, name: str, stated: int) -> tuple[Image.Image, NoticeKind]:

@@ -1,6 +1,6 @@
-"""What the exchangeable parts promise: sources, phrase finders, models, annotators.
+"""Protocols of the exchangeable parts: sources, phrase finders, models, annotators.
 
-Owns the seams between the packages, with numpy and PIL at the border and torch inside; implementations are in
+Owns the interfaces between the packages, with numpy and PIL at the border and torch inside; implementations are in
 ``datasetkit.sources`` and ``datasetkit.annotation``.
 """
 
@@ -23,13 +23,13 @@ from datasetkit.core.record import KeyObject, Record
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record that a source announces, before its image is opened: cheap, small, in a fixed order.
+    """A record that a source announces before its image is opened: cheap, small, in a fixed order.
 
     Args:
-        record_id: the record's id to be.
-        annotation_ids: of the annotations that belong to it, for the account of what was read.
-        split: the split that the source itself puts it in, or None.
-        handle: whatever the source needs to read it.
+        record_id: id of the future record.
+        annotation_ids: ids of its annotations, for the count of what was read.
+        split: split in the source, or None.
+        handle: whatever the source needs to read the record.
 
     """
 
@@ -41,19 +41,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading one entry.
+    """Result of reading one entry.
 
     Args:
         record: the record.
-        pixels: its decoded image, mode RGB, upright, so that no later step decodes it again.
-        drops: the annotations and detections that were left out.
-        notices: what was done to the image and to its record.
-        detections: how many boxes models found in the image, those left out among them.
-        is_annotated: whether the record comes from a built dataset, so that its phrases and key objects stay.
-        is_edited: whether its phrases were changed since, so that status, salience and key flags of its objects are
-            computed anew from them.
-        hashes: SHA-256 of the files that were read whole, by the names that the source's ``inputs`` has for them; other
-            files are read again to hash them.
+        pixels: the decoded upright image, mode RGB, so that no later step decodes it again.
+        drops: dropped annotations and detections.
+        notices: what was done to the image and to the record.
+        detections: number of boxes that models found in the image, dropped ones included.
+        is_annotated: whether the record comes from a built dataset, so that its phrases and key objects are kept.
+        is_edited: whether its phrases were changed since then, so that status, salience and key flags of its objects
+            are recomputed from them.
+        hashes: SHA-256 of the files that were read completely, by their names in ``inputs`` of the source; other files
+            are read again to hash them.
 
     """
 
@@ -68,62 +68,62 @@ class Reading:
 
 
 class Source(Protocol):
-    """Images with whatever is known of them.
+    """Images with whatever is known about them.
 
-    Iterating twice gives the same entries in the same order. ``read`` may be called from several threads at once.
+    Iterating twice yields the same entries in the same order. ``read`` may be called from several threads at once.
     """
 
     def fingerprint(self) -> str:
-        """Hex digest of the source's index; a build resumes only where it is unchanged."""
+        """Hex digest of the source's index; a build resumes only if it is unchanged."""
         ...
 
     def __len__(self) -> int:
-        """How many entries there are."""
+        """Return the number of entries."""
         ...
 
     def entries(self) -> Iterator[Entry]:
-        """Announce every record, without opening images."""
+        """Yield all entries, without opening images."""
         ...
 
     def read(self, entry: Entry) -> Reading:
-        """Open one entry's image and make its record; annotations that cannot be used become drops.
+        """Read the image and the record of an entry; unusable annotations become drops.
 
         Raises:
-            UnusableError: the record as a whole cannot be used.
+            UnusableError: the record as a whole is unusable.
 
         """
         ...
 
     def inputs(self, entry: Entry) -> Mapping[str, Place]:  # noqa: ARG002 - for sources that read files
-        """Name the files that an entry's record is made of; a changed one is noticed. None, if not overridden."""
+        """Return the files that an entry is read from, so that changes are noticed; none unless overridden."""
         return {}
 
     def index_files(self) -> Mapping[str, Place]:
-        """Name the files that all records depend on, such as annotations. None, if not overridden."""
+        """Return the files that all records depend on, such as annotations; none unless overridden."""
         return {}
 
     def stray_drops(self) -> Iterator[Drop]:
-        """Annotations that belong to no entry, each already a drop; none where a source does not say otherwise."""
+        """Drops of the annotations that belong to no entry; none unless overridden."""
         return iter(())
 
     def passed_over(self) -> Iterator[PassedOver]:
-        """Yield what the source has but does not read, each kind once; nothing where it does not say otherwise."""
+        """Yield what the source has but does not read, each kind once; nothing unless overridden."""
         return iter(())
 
     def label_map(self) -> LabelMap:
-        """Return the categories as the source has them; none where it has no such list."""
+        """Return the categories of the source, unchanged; none if it has no such list."""
         return ()
 
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
-    """What a source is told beside its own options.
+    """Context of a source, in addition to its options.
 
     Args:
-        limits: of images.
-        license: of images for which the source names none.
-        aligner: tells which of several descriptions names most objects.
-        wanted: how many entries are read at most; None reads all.
+        limits: limits of images.
+        license: license of images for which the source names none.
+        aligner: finds which of several descriptions names most objects.
+        wanted: largest number of entries to read; None for all.
 
     """
 
@@ -142,10 +142,10 @@ class NounPhrase:
         end: index after its last character.
         head: the head noun as the text has it ("fire hydrant" for "a red fire hydrant").
         head_start: index of the head's first character.
-        number: how many things it names: an exact count (0 for "no cars"), or None where the text does not say.
+        number: the number of objects it names: an exact count (0 for "no cars"), or None if the text does not state it.
         plural: whether it names more than one.
-        definite: whether it may speak of something named before ("the cat"), rather than something new ("a cat").
-        other: whether it names something beside what was named before ("another man").
+        definite: whether it may refer to something named before ("the cat"), rather than something new ("a cat").
+        other: whether it names something in addition to what was named before ("another man").
         is_object: whether it can name something in an image; "the top", "a view" cannot.
 
     """
@@ -162,21 +162,21 @@ class NounPhrase:
 
 
 class PhraseFinder(Protocol):
-    """Finds a text's noun phrases."""
+    """Finds the noun phrases of a text."""
 
     def find(self, text: str) -> Sequence[NounPhrase]:
-        """Give the noun phrases in order of their start; they do not overlap."""
+        """Return the noun phrases in order of their start, without overlaps."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Which objects a text names.
+    """The objects that a text names.
 
     Args:
         present: phrases, verbatim, that name at least one object of the image.
-        absent: phrases, verbatim, that name something of a known category that the image does not have.
-        object_ids: ids of the image's objects that are named.
+        absent: phrases, verbatim, that name an object of a known category that is not in the image.
+        object_ids: ids of the named objects of the image.
 
     """
 
@@ -186,13 +186,13 @@ class Naming:
 
 
 class ObjectNamer(Protocol):
-    """Tells which of an image's objects a text names, such as one that a model wrote about it."""
+    """Finds the objects of an image that a text names, such as a text that a model wrote about it."""
 
     def name(self, text: str, objects: Sequence[KeyObject]) -> Naming:
-        """Hold a text's phrases against the objects of an image.
+        """Compare the phrases of a text with the objects of an image.
 
         Args:
-            text: the text; it need not be true of the image, nor have any phrase.
+            text: the text; it may be wrong about the image, and without phrases.
             objects: all objects of the image.
 
         """
@@ -200,32 +200,32 @@ class ObjectNamer(Protocol):
 
 
 class Aligner(Protocol):
-    """Aligns a description with objects that are known, from words alone."""
+    """Aligns a description with known objects, by words only."""
 
     def align(self, record: Record) -> Record:
-        """Add to a record; the image, the description and the source stay as they are."""
+        """Return the record with phrases and links; image, description and source are unchanged."""
         ...
 
 
 class Annotator(Protocol):
-    """Annotates images by models: takes several readings at once."""
+    """Annotates images with models, several readings at once."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        """Add to each record; the image and the source stay as they are.
+        """Annotate each record; image and source are unchanged.
 
         Returns:
-            in the order of ``readings``: the fuller reading, or a drop of scope ``record`` where that one image
-            cannot be annotated.
+            in the order of ``readings``: the annotated reading, or a drop of scope ``record`` for an image that cannot
+            be annotated.
 
         """
         ...
 
 
 class Filter(Protocol):
-    """Decides which records stay."""
+    """Decides which records are kept."""
 
     def refusal(self, record: Record) -> str | None:
-        """Return why a finished record is dropped, in a few words; None for one that stays.
+        """Return why a finished record is dropped, in a few words; None to keep it.
 
         It is called from several threads at once.
         """
@@ -233,11 +233,11 @@ class Filter(Protocol):
 
 
 class Model(Protocol):
-    """Whatever has weights."""
+    """A part with model weights."""
 
     @property
     def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use; empty where there are none."""
+        """The weights in use; may be empty."""
         ...
 
 
@@ -253,43 +253,43 @@ class Detector(Model, Protocol):
     """Finds the phrases of a query in an image."""
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
-        """Look for each image's (mode RGB, upright) own query; queries without spans give no boxes.
+        """Detect the phrases of one query per image (mode RGB, upright); queries without spans yield no boxes.
 
-        Boxes come in order of their best scores, the best first. An error stands in the place of an image for which
-        the model's answer is of no use.
+        Boxes are sorted by their best scores, the best first. The list contains an error for an image for which the
+        output of the model is unusable.
         """
         ...
 
 
 class Segmenter(Model, Protocol):
-    """Cuts out what is in a box."""
+    """Segments the object in a box."""
 
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
-        """Give one segment for each box of each image (mode RGB, upright).
+        """Return one segment per box of each image (mode RGB, upright).
 
-        An error stands in the place of an image that cannot be segmented.
+        The list contains an error for an image that cannot be segmented.
 
         Args:
-            images: each is encoded once, however many boxes it has; one without boxes is not encoded.
-            boxes_xyxy: for each image its boxes, shape (N, 4), px; N may be 0.
+            images: each image is encoded once, whatever its number of boxes, and not at all without boxes.
+            boxes_xyxy: boxes of each image, shape (N, 4), px; N may be 0.
 
         """
         ...
 
 
 class Grounder(Model, Protocol):
-    """Finds a query's phrases in an image and cuts them out: a detector and a segmenter, or one model for both."""
+    """Finds and segments the phrases of a query in an image: a detector and a segmenter, or one model for both."""
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Look for each image's own query; an error stands in the place of an image that cannot be grounded."""
+        """Ground one query per image; the list contains an error for an image that cannot be grounded."""
         ...
 
 
 class CropScorer(Model, Protocol):
-    """Says how much a crop of an image looks like a phrase."""
+    """Measures the similarity of an image crop and a phrase."""
 
     def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:
-        """Give the similarity of each crop to its own phrase, shape (N,), range [0, 1]."""
+        """Return the similarity of each crop to its phrase, shape (N,), range [0, 1]."""
         ...

@@ -1,6 +1,6 @@
-"""The record: one image, its objects' masks, its description and how the two belong together.
+"""The record: one image, the masks of its objects, its description, and the links between them.
 
-Owns the central types. They are frozen and check themselves when made: a record that exists is a valid one.
+Owns the central types. They are immutable and validated at construction, so that every existing record is valid.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datasetkit.core.mask import Box, Mask
 
 
 class PhraseStatus(StrEnum):
-    """What was found for a phrase."""
+    """Outcome of linking a phrase to objects."""
 
     MATCHED = "matched"
     AMBIGUOUS = "ambiguous"
@@ -23,7 +23,7 @@ class PhraseStatus(StrEnum):
 
 
 class ObjectStatus(StrEnum):
-    """How the description speaks of an object: names it, may name it, or does not."""
+    """Whether the description names an object, may name it, or does not."""
 
     MENTIONED = "mentioned"
     CANDIDATE = "candidate"
@@ -31,14 +31,14 @@ class ObjectStatus(StrEnum):
 
 
 class PhraseKind(StrEnum):
-    """What kind of words a phrase is."""
+    """Kind of a phrase."""
 
     NOUN = "noun"
     PRONOUN = "pronoun"
 
 
 class Maker(StrEnum):
-    """Who made a box or a mask."""
+    """Origin of a box or a mask."""
 
     HUMAN = "human"
     MODEL = "model"
@@ -46,7 +46,7 @@ class Maker(StrEnum):
 
 
 class Linker(StrEnum):
-    """Who linked a phrase with its objects: a person, the words alone, an image-text comparison, or a detector."""
+    """Origin of the links of a phrase: a person, words only, an image-text comparison, or a detector."""
 
     HUMAN = "human"
     WORDS = "words"
@@ -63,7 +63,7 @@ def _require(condition: bool, message: str) -> None:
 def _require_unit(name: str, value: float | None) -> None:
     _require(
         value is None or (math.isfinite(value) and 0.0 <= value <= 1.0),
-        f"{name} is {value}; give a number in [0, 1], or None where it was not measured",
+        f"{name} is {value}; give a number in [0, 1], or None if not measured",
     )
 
 
@@ -73,8 +73,8 @@ class EncodedImage:
 
     Args:
         data: the encoded file (JPEG, PNG, ...).
-        name: file name with its ending. It has its folder in front only where the record's ``source.uri`` is an
-            address, which does not say it.
+        name: file name with extension. Folders are included only if ``source.uri`` of the record is a URI, which does
+            not contain them.
         width: px, upright.
         height: px, upright.
 
@@ -101,12 +101,12 @@ class EncodedImage:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the models that made an object said of it, each in [0, 1]; None where it was not measured.
+    """Scores of the models that found an object, each in [0, 1]; None if not measured.
 
     Args:
         detection: the detector's confidence in the box.
-        predicted_iou: the segmenter's own estimate of its mask's IoU.
-        stability: IoU of the mask cut at a higher and at a lower threshold.
+        predicted_iou: the segmenter's estimate of the IoU of its mask.
+        stability: IoU of the masks at a higher and at a lower threshold.
         similarity: image-text similarity of the crop and its phrase.
         cleaning_iou: IoU of the mask before and after cleaning.
 
@@ -125,7 +125,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class ObjectProvenance:
-    """Who made an object's box and who its mask; None where that is not known, or there is none."""
+    """Origin of the box and of the mask of an object; None if unknown, or if there is none."""
 
     box: Maker | None = None
     mask: Maker | None = None
@@ -137,19 +137,19 @@ class KeyObject:
 
     Args:
         id: number of the object in its record, unique there.
-        mask: its pixels, on the upright image; None for an instance that is known to be there without a usable mask,
-            which counts when phrases are aligned but is never a key object.
-        category: what it is, or None where unknown.
-        is_key: whether it is one of the record's key objects (the description mentions it).
-        salience: how much it stands out, in [0, 1]; None where it was not measured.
-        is_crowd: whether the mask covers several things that were not told apart.
-        status: how the description speaks of it.
-        scores: what the models said.
-        source_bbox: the box (left, top, width, height) in px that the source gave, if it gave one.
-        box: the box (left, top, width, height) in px, inside the image, of an object without a mask; None where not
-            even that is known. A mask has its own.
-        provenance: who made box and mask.
-        source_id: the object's id in its source, or None.
+        mask: mask on the upright image; None for a known instance without a usable mask, which counts in the alignment
+            of phrases but is never a key object.
+        category: category, or None if unknown.
+        is_key: whether it is a key object of the record (the description mentions it).
+        salience: salience in [0, 1]; None if not measured.
+        is_crowd: whether the mask covers several things that were not separated.
+        status: whether the description names it.
+        scores: scores of models.
+        source_bbox: bounding box (left, top, width, height) in px from the source, or None.
+        box: bounding box (left, top, width, height) in px, inside the image, of an object without a mask, or None if
+            unknown. The box of an object with a mask follows from the mask.
+        provenance: origin of box and mask.
+        source_id: id of the object in its source, or None.
 
     """
 
@@ -167,15 +167,15 @@ class KeyObject:
     source_id: str | None = None
 
     def __post_init__(self) -> None:
-        _require(0 <= self.id < 2**31, f"object id {self.id} must be a 32-bit number, not negative")
-        _require(self.category is None or bool(self.category), 'category is ""; give None where it is unknown')
+        _require(0 <= self.id < 2**31, f"object id {self.id} must be a non-negative 32-bit number")
+        _require(self.category is None or bool(self.category), 'category is ""; give None if it is unknown')
         _require_unit("salience", self.salience)
         _require(
             not self.is_key or self.status is ObjectStatus.MENTIONED,
             f"object {self.id} is a key object but {self.status.value}; key objects are mentioned ones",
         )
         _require(not self.is_key or self.mask is not None, f"object {self.id} is a key object, but has no mask")
-        _require(self.mask is None or self.box is None, f"object {self.id} has a mask, whose box is its own; omit box")
+        _require(self.mask is None or self.box is None, f"object {self.id} has a mask, which has its box; omit box")
         for name, box in (("source_bbox", self.source_bbox), ("box", self.box)):
             _require(
                 box is None or (len(box) == 4 and all(map(math.isfinite, box))),
@@ -189,13 +189,13 @@ class KeyObject:
 
     @property
     def box_xywh(self) -> Box | None:
-        """The mask's tight box, or the box that is known without a mask (left, top, width, height), px."""
+        """Tight bounding box of the mask, or the known box without a mask: left, top, width, height, px."""
         return self.box if self.mask is None else self.mask.box_xywh
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One object that an ambiguous phrase may name, with a score in [0, 1]; None where it was not measured."""
+    """One object that an ambiguous phrase may name, with a score in [0, 1]; None if not measured."""
 
     object_id: int
     score: float | None
@@ -212,12 +212,12 @@ class Phrase:
         text: the words, verbatim.
         start: index of the first character in the description (code points).
         end: index after the last character.
-        object_ids: the objects that it names; several for "two cats", none where nothing was found.
+        object_ids: the objects that it names; several for "two cats", none if none was found.
         candidates: for an ambiguous phrase, the objects that it may name, best first.
-        score: confidence of the match in [0, 1]; None where it was not measured.
-        status: what was found.
-        reason: a constant that says why, or None where the status says all.
-        provenance: who decided what it names; None where that is not known.
+        score: confidence of the match in [0, 1]; None if not measured.
+        status: outcome of the linking.
+        reason: constant that explains the status; None if there is nothing to explain.
+        provenance: origin of the links; None if unknown.
         kind: noun phrase or pronoun.
 
     """
@@ -255,11 +255,11 @@ class Question:
     """A question about the image with its answer.
 
     Args:
-        question: the question's text.
-        answer: the right answer's text.
-        type: what kind of question it is (existence, colour, ...).
-        options: the allowed answers of a closed question; empty where it is open.
-        object_ids: the objects that the answer rests on.
+        question: text of the question.
+        answer: text of the correct answer.
+        type: kind of question (existence, colour, ...).
+        options: allowed answers of a closed question; empty for an open one.
+        object_ids: the objects that the answer depends on.
 
     """
 
@@ -273,18 +273,18 @@ class Question:
         _require(bool(self.question and self.answer), "a question needs a text and an answer")
         _require(
             not self.options or self.answer in self.options,
-            f"answer {self.answer!r} is none of the options {self.options}",
+            f"answer {self.answer!r} is not one of the options {self.options}",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where an image came from.
+    """Origin of an image.
 
     Args:
-        uri: address, or path relative to the source's folder; never an absolute path of the building machine.
-        license: Hub license identifier or the license's name; "unknown" where nobody said.
-        sha256: hex digest of the bytes that came, before anything was done to them.
+        uri: URI, or path relative to the source's folder; never an absolute path of the building machine.
+        license: license identifier of the Hub, or name of the license; "unknown" if not stated.
+        sha256: hex digest of the original bytes, before any change.
 
     """
 
@@ -293,7 +293,7 @@ class Provenance:
     sha256: str
 
     def __post_init__(self) -> None:
-        _require(bool(self.license), 'license is ""; give "unknown" where nobody said')
+        _require(bool(self.license), 'license is ""; give "unknown" if the source states none')
         _require(
             len(self.sha256) == 64 and set(self.sha256) <= set("0123456789abcdef"),
             f"sha256 {self.sha256!r} must be 64 hexadecimal digits",
@@ -305,21 +305,21 @@ class Record:
     """One image with its description, objects, phrases and questions: the unit that flows through everything.
 
     Args:
-        record_id: unique in the dataset; ``image_id/caption_id`` where one image has several descriptions.
-        image_id: the image's id in its source.
+        record_id: unique in the dataset; ``image_id/caption_id`` for one of several descriptions of an image.
+        image_id: id of the image in its source.
         image: the image.
-        description: the text, or None where there is none (yet).
-        objects: every object known, mentioned or not.
+        description: the text, or None if there is none (yet).
+        objects: all known objects, mentioned or not.
         phrases: the description's noun phrases in order of their start.
         questions: questions about the image.
         source: where the image came from.
-        absent_categories: categories that were looked for and are not in the image.
-        partial_categories: categories of which not every instance in the image is among the objects.
-        language: of the description, as a BCP 47 tag ("en"); None where nobody said.
+        absent_categories: categories known to be absent from the image.
+        partial_categories: categories of which only some instances in the image are among the objects.
+        language: language of the description, as a BCP 47 tag ("en"); None if not stated.
 
     Raises:
-        RecordError: a mask of another size than the image, a box outside it, an object id twice, a span that is not
-            its text, or an id that no object has.
+        RecordError: a mask and the image differ in size, a box is outside the image, an object id is repeated, a span
+            does not match its text, or an id belongs to no object.
 
     """
 
@@ -337,7 +337,7 @@ class Record:
 
     def __post_init__(self) -> None:
         _require(bool(self.record_id and self.image_id), "record_id and image_id must not be empty")
-        _require(self.description is None or bool(self.description), 'description is ""; give None where there is none')
+        _require(self.description is None or bool(self.description), 'description is ""; give None if there is none')
         ids = {item.id for item in self.objects}
         _require(len(ids) == len(self.objects), f"record {self.record_id}: an object id is used twice")
         for item in self.objects:
@@ -361,24 +361,24 @@ class Record:
         for question in self.questions:
             _require(
                 set(question.object_ids) <= ids,
-                f"record {self.record_id}: question {question.question!r} names an object that is not there",
+                f"record {self.record_id}: question {question.question!r} names an unknown object",
             )
 
     @property
     def key_objects(self) -> tuple[KeyObject, ...]:
-        """The objects that the description is about."""
+        """The key objects, which the description mentions."""
         return tuple(item for item in self.objects if item.is_key)
 
 
 def box_inside(box_xywh: Box, size_hw: tuple[int, int]) -> Box | None:
-    """Cut a box to its image.
+    """Clip a box to its image.
 
     Args:
-        box_xywh: left, top, width, height, px; it may leave the image.
-        size_hw: of the image, px.
+        box_xywh: left, top, width, height, px; may exceed the image.
+        size_hw: height and width of the image, px.
 
     Returns:
-        the part of the box inside the image; None where no part of it is, or a side is not positive.
+        the part of the box inside the image; None if there is none, or a side is not positive.
 
     """
     height, width = size_hw
@@ -386,7 +386,7 @@ def box_inside(box_xywh: Box, size_hw: tuple[int, int]) -> Box | None:
     right, bottom = min(box_xywh[0] + box_xywh[2], float(width)), min(box_xywh[1] + box_xywh[3], float(height))
     if not (left < right and top < bottom):
         return None
-    # What is not cut stays as it is: the difference of a sum would change its last digits.
+    # A side that is not clipped is kept exactly: adding and subtracting would change its last digits.
     whole_width = (left, right) == (box_xywh[0], box_xywh[0] + box_xywh[2])
     whole_height = (top, bottom) == (box_xywh[1], box_xywh[1] + box_xywh[3])
     return left, top, box_xywh[2] if whole_width else right - left, box_xywh[3] if whole_height else bottom - top

@@ -1,7 +1,7 @@
-"""Files in remote stores. Owns every request to a store, and how its failures are told.
+"""Files in remote stores. Owns every request to a store, and the errors of failed ones.
 
-A :class:`RemotePath` answers to those methods of ``pathlib.Path`` that sources need, and fails as files do, with an
-``OSError`` that holds the address and one line. Credentials come from where each store's own package looks for them.
+A :class:`RemotePath` has the methods of ``pathlib.Path`` that sources need, and fails like a file, with an ``OSError``
+that contains the URI and one line. Credentials come from where the package of each store looks for them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DIGEST_KEY = "sha256"
 
 @dataclass(frozen=True, slots=True)
 class RemoteStatus:
-    """What of ``os.stat_result`` is known: the size in bytes, 0 for a folder, and the kind, without permissions.
+    """The known part of ``os.stat_result``: the size in bytes (0 for a folder), and the kind, without permissions.
 
-    ``version`` changes with the content: an ETag, or the time where the store has none; None where it has neither.
+    ``version`` changes with the content: an ETag, or the time if the store has no ETags; None if it has neither.
     """
 
     st_size: int
@@ -36,11 +36,11 @@ class RemoteStatus:
 
 
 class RemotePath:
-    """A file or a folder below an address. Nothing is asked before a method needs it.
+    """A file or folder below a URI. No request is sent before a method needs it.
 
     Args:
-        base: the address as a person wrote it.
-        below: relative to it, ``/`` between parts; empty for the address itself.
+        base: the URI as the user wrote it.
+        below: path relative to it, ``/`` between parts; empty for the URI itself.
 
     """
 
@@ -63,31 +63,31 @@ class RemotePath:
         return hash(str(self))
 
     def __truediv__(self, name: str | PurePath) -> RemotePath:
-        """Give what has that relative name below this place; whether the name leads out is for others to check."""
+        """Return the file or folder of a relative name below this one; callers check names that lead outside."""
         relative = PurePosixPath(self._below, name)
         return RemotePath(self._base, relative.as_posix())
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The last part of the path."""
         return PurePosixPath(str(self)).name
 
     @property
     def parted(self) -> tuple[RemotePath, str]:
-        """The address itself, and what is below it."""
+        """The parts of the path, beginning with the base URI."""
         return RemotePath(self._base), self._below
 
     @property
     def protocol(self) -> str:
-        """What stands before ``://``."""
+        """The part before ``://``."""
         return self._base.partition("://")[0]
 
     def stat(self) -> RemoteStatus:
-        """Ask for size and kind.
+        """Return size and kind.
 
         Raises:
-            FileNotFoundError: there is nothing.
-            OSError: the store refuses, cannot be reached, or does not tell the size.
+            FileNotFoundError: it does not exist.
+            OSError: the store refuses, cannot be reached, or does not report the size.
 
         """
         with self._located() as (store, path):
@@ -95,49 +95,49 @@ class RemotePath:
         if info["type"] == "directory":
             return RemoteStatus(0, stat.S_IFDIR)
         if not isinstance(info["size"], int):
-            raise OSError(errno.EINVAL, "its size is not known, so that no limit could be kept", str(self))
+            raise OSError(errno.EINVAL, "its size is unknown, so that limits cannot be checked", str(self))
         return RemoteStatus(info["size"], stat.S_IFREG, _version(info))
 
     def is_dir(self) -> bool:
-        """Whether there is a folder: a bucket, or a prefix of files."""
+        """Whether it is a folder: a bucket, or a prefix of files."""
         return self._has_mode(stat.S_ISDIR)
 
     def is_file(self) -> bool:
-        """Whether there is a file."""
+        """Whether it is a file."""
         return self._has_mode(stat.S_ISREG)
 
     def exists(self) -> bool:
-        """Whether there is anything."""
+        """Whether it exists."""
         return self._has_mode(bool)
 
     def open(self, mode: str = "rb") -> IO[bytes]:
         """Open a file for reading."""
         if mode != "rb":
-            raise ValueError(f"a remote file opens as rb, not {mode!r}")
+            raise ValueError(f"a remote file can only be opened with mode rb, not {mode!r}")
         return io.BufferedReader(_RemoteFile(self), _BUFFER_BYTES)
 
     def read_bytes(self) -> bytes:
-        """Fetch the whole file."""
+        """Return the whole file."""
         with self._located() as (store, path):
             data: bytes = store.cat_file(path)
         return data
 
     def read_range(self, start: int, end: int) -> bytes:
-        """Fetch the bytes from ``start`` up to, not including, ``end``."""
+        """Return the bytes from ``start`` up to, but not including, ``end``."""
         with self._located() as (store, path):
             data: bytes = store.cat_file(path, start=start, end=end)
         return data
 
     def files(self) -> dict[str, int]:
-        """List every file below, by its name relative to here, with its size; empty where there is nothing."""
+        """Return all files below with their sizes, by name relative to this folder; may be empty."""
         return {name: status.st_size for name, status in self.statuses().items()}
 
     def statuses(self) -> dict[str, RemoteStatus]:
-        """List every file below as :meth:`files` does, with what :meth:`stat` tells."""
+        """Return all files below as :meth:`files` does, with the result of :meth:`stat`."""
         with self._located() as (store, root):
             store.invalidate_cache()
             found = store.find(root, detail=True)
-            store.invalidate_cache()  # it would hold every name, and answer when it is out of date
+            store.invalidate_cache()  # a cache would hold every name, and answer when it is out of date
         prefix = root.rstrip("/") + "/"
         files = ((path.removeprefix(prefix), info) for path, info in found.items() if path.startswith(prefix))
         return {
@@ -147,15 +147,15 @@ class RemotePath:
         }
 
     def send(self, source: Path, sha256: str, on_sent: Callable[[int], None]) -> None:
-        """Write a local file here; it appears when it is whole.
+        """Upload a local file; it appears when it is complete.
 
         Args:
             source: the file.
-            sha256: hex digest of its bytes; S3 keeps it beside them.
-            on_sent: told the number of bytes sent, piece by piece.
+            sha256: hex digest of its bytes; S3 stores it as metadata.
+            on_sent: called with the number of bytes sent, block by block.
 
         Raises:
-            AddressError: nothing may be written there, as on the Hub.
+            AddressError: the location cannot be written, such as the Hub.
 
         """
         from fsspec.callbacks import Callback
@@ -173,11 +173,11 @@ class RemotePath:
 
     @property
     def keeps_digests(self) -> bool:
-        """Whether the store keeps what :meth:`send` says of a file beside it."""
+        """Whether the store keeps the metadata of :meth:`send`."""
         return self.protocol in S3_PROTOCOLS
 
     def sha256(self) -> str | None:
-        """Give the digest that :meth:`send` left beside the file; None where something else wrote it."""
+        """Return the digest that :meth:`send` stored as metadata; None if something else wrote the file."""
         with self._located() as (store, path):
             digest: str | None = store.metadata(path).get(_DIGEST_KEY)
         return digest
@@ -202,15 +202,15 @@ class RemotePath:
 
     @contextmanager
     def _located(self) -> Iterator[tuple[Any, str]]:
-        """Return the store and this location's path in it; names below the address are never read as addresses.
+        """Return the store and the path in it; names below the URI are never read as URIs.
 
-        Whatever the store's package raises becomes an ``OSError`` of one line.
+        Errors of the store's package become an ``OSError`` of one line.
         """
         try:
             store, root = open_store(self._base)
             yield store, f"{root}/{self._below}" if self._below else root
         except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, "is not there", str(self)) from error
+            raise FileNotFoundError(errno.ENOENT, "does not exist", str(self)) from error
         except PermissionError as error:
             raise PermissionError(errno.EACCES, f"access is refused ({with_hint(error)})", str(self)) from error
         except failures() as error:
@@ -218,13 +218,13 @@ class RemotePath:
 
 
 def _version(info: Mapping[str, Any]) -> str | None:
-    """Return what a store tells of a file's content; stores spell it differently."""
+    """Return the version of a file's content, whose name differs between stores."""
     found = (info.get(key) for key in ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "mtime", "created"))
     return next((str(value).strip('"') for value in found if value is not None), None)
 
 
 class _RemoteFile(io.RawIOBase):
-    """A remote file that is read in pieces; each piece is one request."""
+    """A remote file that is read in blocks; each block is one request."""
 
     def __init__(self, path: RemotePath) -> None:
         self._path = path

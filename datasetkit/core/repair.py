@@ -1,7 +1,7 @@
-"""Files that ordinary readers refuse although all of their pixels are there. Owns how they are made readable.
+"""Repair of files that readers refuse although all of their pixels are present. Owns the repairs.
 
-A PNG may hold texts that are longer than Pillow reads, and a JPEG may lack the two bytes that mark its end. A JPEG
-whose pixels are missing is not made readable: libjpeg would fill them with grey.
+A PNG may contain texts that are longer than Pillow accepts, and a JPEG may lack its two-byte end marker. A JPEG with
+missing pixels is not repaired: libjpeg would fill them with grey.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _SCAN = 0xDA
 _AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _PADDING_BYTES = 16
-# Many, as every third one may happen to change no pixel that is seen where only the last few bits are missing.
+# Many, as about every third one may change no visible pixel where only the last few bits are missing.
 _FILLS = tuple(hashlib.sha256(bytes([number])).digest().replace(b"\xff", b"\0") for number in range(16))
 
 
 def repaired(data: bytes) -> tuple[bytes, NoticeKind] | None:
-    """Make a file readable, its pixels unchanged.
+    """Repair a file without changing its pixels.
 
     Args:
-        data: bytes of a file that Pillow does not decode.
+        data: bytes of a file that Pillow cannot decode.
 
     Returns:
-        the bytes to read and to publish, and what was done; None where nothing helps, or pixels are missing.
+        the bytes to read and publish, and what was done; None if no repair helps, or pixels are missing.
 
     """
     if data.startswith(_PNG):
@@ -42,14 +42,14 @@ def repaired(data: bytes) -> tuple[bytes, NoticeKind] | None:
         return None if shorter == data else (shorter, NoticeKind.TEXT_REMOVED)
     if data.startswith(_JPEG):
         data = data.rstrip(b"\xff")  # the first half of an end marker
-        # Where the last bytes do not matter either, something else fills the file, as zeros do in broken downloads.
+        # If the last bytes do not matter either, the file ends in filler, such as the zeros of broken downloads.
         if _has_all_pixels(data) and not _has_all_pixels(data[:-_PADDING_BYTES]):
             return data + _END, NoticeKind.END_ADDED
     return None
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield each complete chunk of a PNG: its kind, and where it starts and ends in the file's bytes."""
+    """Yield each complete chunk of a PNG: its kind, and its start and end in the file."""
     start = len(_PNG)
     while start + 12 <= len(data):
         end = start + 12 + int.from_bytes(data[start : start + 4])
@@ -60,7 +60,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _without_long_texts(data: bytes) -> bytes:
-    """Leave out texts and colour profiles that Pillow refuses for their length; no more than it allows is unpacked."""
+    """Remove texts and colour profiles that are too long for Pillow; no more is decompressed than it allows."""
     kept, done = [data[: len(_PNG)]], len(_PNG)
     budget = PngImagePlugin.MAX_TEXT_MEMORY
     for kind, start, end in png_chunks(data):
@@ -73,7 +73,7 @@ def _without_long_texts(data: bytes) -> bytes:
 
 
 def _text_length(kind: bytes, body: bytes, budget: int) -> tuple[int, bool]:
-    """Return how many bytes a chunk's text was unpacked to, at most ``budget``, and whether that is all of it."""
+    """Return the decompressed length of a chunk's text, at most ``budget``, and whether that is all of it."""
     if kind not in {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}:
         return 0, True
     _, _, text = body.partition(b"\0")  # after its keyword
@@ -87,14 +87,14 @@ def _text_length(kind: bytes, body: bytes, budget: int) -> tuple[int, bool]:
     unpacker = zlib.decompressobj()
     try:
         return len(unpacker.decompress(packed, most)), not unpacker.unconsumed_tail
-    except zlib.error:  # Pillow reads it as no text
+    except zlib.error:  # not text to Pillow
         return most, True
 
 
 def _has_all_pixels(data: bytes) -> bool:
-    """Whether a JPEG without its end marker is otherwise whole: its pixels do not depend on what is written after it.
+    """Whether a JPEG without its end marker is otherwise complete: its pixels do not depend on appended bytes.
 
-    libjpeg reports nothing about missing pixels. It takes them from the bytes that follow, and then leaves them grey.
+    libjpeg does not report missing pixels. It decodes them from the bytes that follow, or leaves them grey.
     """
     try:
         scan = _last_scan(data)
@@ -103,14 +103,14 @@ def _has_all_pixels(data: bytes) -> bool:
     whole = decode_as_readers(data + _END) if scan is not None else None
     if scan is None or whole is None:
         return False
-    restart = bytes([0xFF, 0xD0 + len(_RESTART.findall(data, scan)) % 8])  # the one that may be waited for
+    restart = bytes([0xFF, 0xD0 + len(_RESTART.findall(data, scan)) % 8])  # the marker that may still be pending
     return all(is_read_as(data + fill + restart + fill + _END, whole) for fill in _FILLS)
 
 
 def _last_scan(data: bytes) -> int | None:
-    """Return where the data of a JPEG's last scan begins; None where its scans leave any coefficient out."""
+    """Return the start of the data of a JPEG's last scan; None if its scans omit any coefficient."""
     place, scan = 2, None
-    precision: dict[tuple[int, int], int] = {}  # of each coefficient of each component: the bits that are missing
+    precision: dict[tuple[int, int], int] = {}  # missing bits per component and coefficient
     while place + 4 <= len(data) and data[place] == 0xFF:
         kind = data[place + 1]
         if kind == 0xFF:

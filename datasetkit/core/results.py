@@ -1,4 +1,4 @@
-"""What public functions return. Owns the base class of results: how they look in a terminal, a notebook and JSON."""
+"""Results of public functions. Owns their base class, and their display in a terminal, a notebook and JSON."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _COLUMNS = 110
 
 
 class Result(ABC):
-    """What a function of the public API found or wrote."""
+    """Base class of the results of the public API."""
 
     @abstractmethod
     def report(self) -> Iterable[RenderableType]:
-        """Yield what the command line prints: tables of rich, and lines of text."""
+        """Yield what the command line prints: rich tables, and lines of text."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values, as ``--json`` prints them; here, the fields of a dataclass."""
+        """Return the plain JSON values that ``--json`` prints: by default, the fields of the dataclass."""
         from pydantic_core import to_jsonable_python
 
         return dict(to_jsonable_python(self, fallback=str))
 
     def __str__(self) -> str:
-        """Write the report as plain text."""
+        """Return the report as plain text."""
         return self._printed().export_text().rstrip("\n")
 
     def _repr_html_(self) -> str:
-        """Show the report in a notebook."""
+        """Return the report as HTML, for notebooks."""
         return self._printed().export_html(inline_styles=True, code_format=_HTML)
 
     def _printed(self) -> Console:

@@ -1,8 +1,8 @@
-"""The values of a published row. Owns what each column may hold, and the one line that names a cell which does not.
+"""Values of a published row. Owns what each column may contain, and the one-line error that names an invalid cell.
 
-Rows come from our shards, but also from tables that other writers or people have changed: any cell may be null, a
-constant that we do not know, or a number out of range. Readers of whole rows and of some columns ask here, so that all
-of them refuse the same cells. What several cells must have in common is checked by :class:`~datasetkit.core.record`.
+Rows come from our shards, but also from tables that other programs or users have changed: any cell may be null, an
+unknown constant, or a number out of range. Readers of whole rows and of single columns use this module, so that all of
+them refuse the same cells. :mod:`datasetkit.core.record` checks conditions on several cells.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _INT32_END = 2**31
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """One value: whether it is allowed, and what is, in words."""
+    """Rule for one value: whether it is allowed, and what is, in words."""
 
     allows: Callable[[Any], bool]
-    told: str
+    allowed: str
     is_nullable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """Values of one rule, in a list."""
+    """Rule for a list: that of its items."""
 
     of: _Rule
     is_nullable: bool = False
@@ -45,7 +45,7 @@ class _List:
 
 @dataclass(frozen=True, slots=True)
 class _Struct:
-    """Named values, each of its own rule."""
+    """Rule for a mapping: one per name."""
 
     of: Mapping[str, _Rule]
     is_nullable: bool = False
@@ -102,8 +102,8 @@ def _whole(least: int, end: int = _INT32_END, *, is_nullable: bool = False) -> _
 
 
 _TEXT = _Cell(_is_text, "text")
-_NAME = _Cell(_is_name, "text that is not empty")
-_NAME_OR_NULL = _Cell(_is_name, "text that is not empty", is_nullable=True)
+_NAME = _Cell(_is_name, "non-empty text")
+_NAME_OR_NULL = _Cell(_is_name, "non-empty text", is_nullable=True)
 _TEXT_OR_NULL = _Cell(_is_text, "text", is_nullable=True)
 _FLAG = _Cell(lambda value: isinstance(value, bool | np.bool_), "true or false")
 _UNIT = _Cell(_is_unit, "a number in [0, 1]", is_nullable=True)
@@ -145,7 +145,7 @@ _PHRASE = _Struct(
 _QUESTION = _Struct(
     {"question": _NAME, "answer": _NAME, "type": _TEXT, "options": _List(_TEXT), "object_ids": _List(_whole(0))}
 )
-# What rows of schema 1.0 lack may be null.
+# Columns that schema 1.0 lacks may be null.
 _ROW: Mapping[str, _Rule] = {
     "image": _IMAGE,
     "overlay": _OVERLAY,
@@ -166,16 +166,16 @@ _MAY_LACK = frozenset({"overlay"})
 
 
 def check_row(row: Mapping[str, Any], *columns: str, is_whole: bool = False) -> None:
-    """Refuse a row with a cell that no published row has.
+    """Refuse a row with a cell that is invalid in published rows.
 
     Args:
-        row: from column to value, as Arrow gives it; columns that are not ours are not looked at.
-        columns: those to check; none are all that the row has.
-        is_whole: whether a column (but ``overlay``), or a part of one, that the row lacks counts as null; else it is
-            passed over.
+        row: values by column, as in Arrow; unknown columns are not checked.
+        columns: columns to check; empty for all columns of the row.
+        is_whole: whether missing columns (except ``overlay``) and parts of columns count as null; otherwise they are
+            skipped.
 
     Raises:
-        RecordError: names the column (``objects[1].status``), what it holds and what is allowed.
+        RecordError: a cell is invalid; names the column (``objects[1].status``), its value and what is allowed.
 
     """
     for name in columns or _ROW:
@@ -187,27 +187,27 @@ def check_row(row: Mapping[str, Any], *columns: str, is_whole: bool = False) -> 
 def _faults(value: Any, rule: _Rule, path: str, is_whole: bool) -> Iterator[str]:
     if value is None:
         if not rule.is_nullable:
-            yield f"{path} is null; give {_told(rule)}"
+            yield f"{path} is null; give {_allowed(rule)}"
     elif isinstance(rule, _Cell):
         if not rule.allows(value):
-            yield f"{path} is {_shown(value)}; give {_told(rule)}"
+            yield f"{path} is {_shown(value)}; give {_allowed(rule)}"
     elif isinstance(rule, _List):
         if not isinstance(value, list | tuple | np.ndarray):
-            yield f"{path} is {_shown(value)}; give {_told(rule)}"
+            yield f"{path} is {_shown(value)}; give {_allowed(rule)}"
             return
         for index, item in enumerate(value):
             yield from _faults(item, rule.of, f"{path}[{index}]", is_whole)
     elif not isinstance(value, Mapping):
-        yield f"{path} is {_shown(value)}; give {_told(rule)}"
+        yield f"{path} is {_shown(value)}; give {_allowed(rule)}"
     else:
         for name, inner in rule.of.items():
             if is_whole or name in value:
                 yield from _faults(value.get(name), inner, f"{path}.{name}", is_whole)
 
 
-def _told(rule: _Rule) -> str:
+def _allowed(rule: _Rule) -> str:
     if isinstance(rule, _Cell):
-        return f"{rule.told}, or null" if rule.is_nullable else rule.told
+        return f"{rule.allowed}, or null" if rule.is_nullable else rule.allowed
     return "a list" if isinstance(rule, _List) else f"a mapping of {', '.join(rule.of)}"
 
 

@@ -1,7 +1,7 @@
-"""Helpers for whoever uses a published dataset: masks and images of plain rows. Owns how rows of any format are read.
+"""Helpers for users of a published dataset: masks and images of plain rows. Owns how rows of any format are read.
 
-A row is what ``datasets`` gives in any of its formats (plain, numpy, torch), a row of a pandas frame, or a mapping from
-``pyarrow``'s ``to_pylist``. No helper needs more of it than the columns that it speaks of.
+A row is a row of ``datasets`` in any of its formats (plain, numpy, torch), a row of a pandas frame, or a mapping from
+``pyarrow``'s ``to_pylist``. Each helper needs only the columns that it documents.
 """
 
 from __future__ import annotations
@@ -39,41 +39,41 @@ from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
 
 BoolArray = NDArray[np.bool_]
-Row = Any  # a mapping from column to value; a pandas Series is one in all but its type
+Row = Any  # values by column; a pandas Series behaves like such a mapping
 _OUR_COLUMNS = ("image", "width", "height", "description", "objects", "phrases", "source", "record_id")
 _SHARD = re.compile(r"data/(?P<split>\w+)-\d{5}-of-\d{5}\.parquet")
-_MOST_TOLD = 400
-_ONE_ROW = "give one row: dataset[0], of pandas frame.iloc[0], of an Arrow table table.to_pylist()[0]"
+_MOST_SHOWN = 400
+_ONE_ROW = "give one row: dataset[0], frame.iloc[0] of a pandas frame, or table.to_pylist()[0] of an Arrow table"
 _NO_LIMITS = ImageLimits(max_bytes=2**31, max_pixels=MOST_PIXELS)
 
 
 def load(
     dataset: str | PathLike[str], split: str | None = None, revision: str | None = None, *, streaming: bool = False
 ) -> Any:
-    """Load a published dataset, exactly as ``datasets.load_dataset`` does, and check that it is one of ours.
+    """Load a published dataset exactly as ``datasets.load_dataset`` does, and check that datasetkit built it.
 
-    Where the card tells the columns, as ours do, another dataset is refused before anything of it is downloaded.
+    If its card states the columns, as cards of datasetkit do, other datasets are refused before any download.
 
     Args:
-        dataset: ``user/name`` on the Hub (or its address, as ``hf://datasets/user/name@revision``), a built folder, or
-            the address that ``datasetkit push`` wrote to.
+        dataset: ``user/name`` on the Hub (or its URL, such as ``hf://datasets/user/name@revision``), a built folder, or
+            the URI that ``datasetkit push`` wrote to.
         split: the split to load; None loads all.
         revision: branch, tag or commit on the Hub.
-        streaming: whether rows are read as they are asked for, nothing downloaded before.
+        streaming: whether to read rows as they are requested, without downloading the dataset first.
 
     Returns:
-        ``datasets.Dataset`` for a split, ``datasets.DatasetDict`` for all of them; their iterable kin when streaming.
+        ``datasets.Dataset`` for a split, ``datasets.DatasetDict`` for all splits; their iterable variants when
+        streaming.
 
     Raises:
-        BuiltFolderError: the dataset does not have our columns, or there is none in the folder or at the address; or
-            it cannot be loaded: there is no such split or revision, or a shard is damaged.
-        AddressError: it is not a path, a name or an address, or one that cannot be used, or a revision is given with it
-            that it cannot have.
-        HubError: the Hub has no such dataset, refuses it, or cannot be reached.
-        OSError: the address's store cannot be reached, or refuses.
+        BuiltFolderError: there is no dataset, or one without the columns of datasetkit, or it cannot be loaded: there
+            is no such split or revision, or a shard is damaged.
+        AddressError: ``dataset`` is not a usable path, name or URI, or a revision is given for one without revisions.
+        HubError: the Hub has no such dataset, refuses access, or cannot be reached.
+        OSError: the store cannot be reached, or refuses access.
 
     """
-    import datasets  # loads pandas and pyarrow, which the other helpers do without
+    import datasets  # imports pandas and pyarrow, which the other helpers do not need
 
     name = path_text(dataset)
     for what, value in (("split", split), ("revision", revision)):
@@ -83,7 +83,7 @@ def load(
     place = as_place(name) if address is None else None
     if isinstance(place, RemotePath):
         if revision is not None:
-            raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has nothing like it")
+            raise AddressError(f"revision {revision!r} is for datasets on the Hub; {place} has no revisions")
         files = _shards(place)
         with _in_our_words(name, failure=None):
             loaded = datasets.load_dataset("parquet", data_files=files, split=split, streaming=streaming)
@@ -106,9 +106,9 @@ def load(
 
 @contextmanager
 def _in_our_words(name: str, failure: type[BuiltFolderError] | type[HubError] | None) -> Iterator[None]:
-    """Raise our own errors where those of other libraries come, in one line; an ``OSError`` of a store stays one."""
+    """Replace errors of other libraries by those of datasetkit, in one line; an ``OSError`` of a store stays one."""
     import datasets
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's, by any name
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # the errors of httpx
 
     try:
         yield
@@ -123,16 +123,16 @@ def _in_our_words(name: str, failure: type[BuiltFolderError] | type[HubError] | 
         HTTPError,
         datasets.exceptions.DatasetsError,
     ) as error:
-        told = f"{name} cannot be loaded: {one_line(error)[:_MOST_TOLD]}"
+        message = f"{name} cannot be loaded: {one_line(error)[:_MOST_SHOWN]}"
         if failure is HubError:
-            raise HubError(told, getattr(getattr(error, "response", None), "status_code", None)) from error
+            raise HubError(message, getattr(getattr(error, "response", None), "status_code", None)) from error
         if failure is None and isinstance(error, OSError):
             raise
-        raise BuiltFolderError(told) from error
+        raise BuiltFolderError(message) from error
 
 
 def _check_folder(name: str) -> None:
-    """Refuse what is not a built folder, before ``datasets`` is asked for it."""
+    """Refuse a folder that is not a built one, before ``datasets`` tries to load it."""
     if not Path(name).is_dir():
         raise BuiltFolderError(f"there is no folder {name}; give a built folder, or user/name of a dataset on the Hub")
     if not any(Path(name).glob("data/*.parquet")):
@@ -152,7 +152,7 @@ def _check_columns(name: str, columns: Collection[str]) -> None:
 
 
 def _shards(place: RemotePath) -> dict[str, list[str]]:
-    """Name the shards of each split, by the manifest."""
+    """Return the shards of each split, from the manifest."""
     manifest = place / "manifest.json"
     shards: dict[str, list[str]] = {}
     try:
@@ -160,10 +160,10 @@ def _shards(place: RemotePath) -> dict[str, list[str]]:
         for path in sorted(shard["path"] for part in parts for shard in part["shards"]):
             match = _SHARD.fullmatch(path)
             if match is None:
-                raise BuiltFolderError(f"{manifest} lists {path!r}, which is no name of a shard")
+                raise BuiltFolderError(f"{manifest} lists {path!r}, which is not the name of a shard")
             shards.setdefault(match["split"], []).append(str(place / path))
     except FileNotFoundError:
-        raise BuiltFolderError(f"{manifest} is not there; give an address that `datasetkit push` wrote to") from None
+        raise BuiltFolderError(f"{manifest} does not exist; give a URI that `datasetkit push` wrote to") from None
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, BuiltFolderError):
             raise
@@ -172,14 +172,14 @@ def _shards(place: RemotePath) -> dict[str, list[str]]:
 
 
 def masks(row: Row) -> BoolArray:
-    """Decode the masks of a row's objects.
+    """Return the masks of all objects of a row.
 
     Returns:
-        shape (N, H, W), dtype bool, in the order of ``row["objects"]``, on the upright image of H x W px; all False
-        for an object without a mask. N is 0 where the row has no objects.
+        masks of shape (N, H, W), dtype bool, in the order of ``row["objects"]``, on the upright image of H x W px; all
+        False for an object without a mask. N is 0 if the row has no objects.
 
     Raises:
-        RecordError: this is no row of ours, or a mask has another size than the row says.
+        RecordError: the row is not from datasetkit, or the size of a mask differs from that of the row.
         UnusableError: a mask is damaged.
 
     """
@@ -191,20 +191,20 @@ def masks(row: Row) -> BoolArray:
 
 
 def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
-    """Decode the masks of the objects that a phrase names.
+    """Return the masks of the objects that a phrase names.
 
     Args:
-        row: of a dataset.
-        phrase: the phrase's text, in capitals or not; where the description has it several times, the objects of all
-            of these together. Or its index in ``row["phrases"]``.
+        row: row of a dataset.
+        phrase: text of the phrase, ignoring case, or its index in ``row["phrases"]``. If the description contains the
+            text several times, the objects of all occurrences count.
 
     Returns:
-        shape (N, H, W), dtype bool, each object that has a mask once, in the order of ``row["objects"]``; N is 0 where
-        nothing is known of the phrase's objects, and for an ambiguous phrase, whose ``candidates`` it does not decide
-        between.
+        masks of shape (N, H, W), dtype bool, of all named objects with a mask, once each, in the order of
+        ``row["objects"]``; N is 0 if the objects of the phrase are unknown, or if it is ambiguous, with several
+        ``candidates``.
 
     Raises:
-        UnknownNameError: a KeyError; the row has no such phrase, and the message names those that it has.
+        UnknownNameError: a KeyError; the row has no such phrase, and the message lists its phrases.
 
     """
     with _as_rows_are():
@@ -214,18 +214,18 @@ def phrase_masks(row: Row, phrase: str | int) -> BoolArray:
 
 
 def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
-    """Draw a row's key objects over its image, as the column ``overlay`` shows them, in full size.
+    """Draw the key objects of a row over its image, as in the column ``overlay``, but in full size.
 
     Args:
-        row: of a dataset.
-        max_side_px: the longer side of the result; None keeps the image's size, and no image is enlarged.
+        row: row of a dataset.
+        max_side_px: largest side of the result, px; None keeps the size of the image. Images are never enlarged.
 
     Returns:
-        mode RGB.
+        image of mode RGB.
 
     """
     if max_side_px is not None and not (isinstance(max_side_px, int) and max_side_px > 0):
-        raise RecordError(f"max_side_px is {max_side_px!r}; give a number of pixels, or None for the image's own size")
+        raise RecordError(f"max_side_px is {max_side_px!r}; give a number of pixels, or None for the size of the image")
     with _as_rows_are():
         key_objects = [KeyObject(int(item["id"]), _mask(item)) for item in _items(row, "objects") if item["is_key"]]
     pixels = row_image(row)
@@ -233,10 +233,10 @@ def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
 
 
 def row_image(row: Row) -> Image.Image:
-    """Give a row's image, mode RGB, whether the column came decoded, as an array, or as ``{bytes, path}``.
+    """Return the image of a row, mode RGB, from a column that is decoded, an array, or ``{bytes, path}``.
 
     Raises:
-        RecordError: the column holds none of these, or an image of another size than the row says.
+        RecordError: the column contains none of these, or the size of the image differs from that of the row.
 
     """
     pixels = image_of(_column(row, "image"))
@@ -246,13 +246,13 @@ def row_image(row: Row) -> Image.Image:
 
 
 def image_of(image: Any) -> Image.Image:
-    """Read what an image column holds in any format, upright, mode RGB.
+    """Read the value of an image column in any format, as an upright image of mode RGB.
 
-    An array of shape (H, W) is taken as grey, one of (H, W, 4) as RGBA: that of a palette or of CMYK does not tell its
-    colours.
+    An array of shape (H, W) is read as grey, and one of shape (H, W, 4) as RGBA, as arrays of palette or CMYK images do
+    not state their colours.
 
     Raises:
-        RecordError: it is no image, no array and no mapping with bytes.
+        RecordError: the value is not an image, an array, or a mapping with bytes.
 
     """
     if isinstance(image, Mapping) and image.get("bytes") is not None:
@@ -265,7 +265,7 @@ def image_of(image: Any) -> Image.Image:
 
 
 def _height_first(image: Any) -> NDArray[Any]:
-    """Give an array of shape (H, W) or (H, W, channels); tensors come as (channels, H, W)."""
+    """Return an array of shape (H, W) or (H, W, channels), from tensors of shape (channels, H, W), too."""
     array = np.asarray(image)
     if hasattr(image, "numpy") and array.ndim == 3:
         array = array.transpose(1, 2, 0)
@@ -311,25 +311,25 @@ def _size_hw(row: Row) -> tuple[int, int]:
     try:
         return int(_column(row, "height")), int(_column(row, "width"))
     except (TypeError, ValueError) as error:
-        raise RecordError(f"height and width of this {type(row).__name__} are no single numbers; {_ONE_ROW}") from error
+        raise RecordError(f"height and width of this {type(row).__name__} are not numbers; {_ONE_ROW}") from error
 
 
 @contextmanager
 def _as_rows_are() -> Iterator[None]:
-    """Turn missing keys and wrong types into an error about the row's objects and phrases."""
+    """Turn missing keys and wrong types into an error about the objects and phrases of the row."""
     try:
         yield
     except DatasetkitError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RecordError(f"an object or a phrase of the row is not as ours are: {error!r}") from error
+        raise RecordError(f"an object or a phrase of the row does not fit the schema: {error!r}") from error
 
 
 def _items(row: Row, name: str) -> Sequence[Mapping[str, Any]]:
     """Return a column that is a list of objects or phrases."""
     found = _column(row, name)
     if not isinstance(found, list | tuple | np.ndarray) or not all(isinstance(item, Mapping) for item in found):
-        raise RecordError(f"{name} is a {type(found).__name__}, not a list of {name} as ours are; {_ONE_ROW}")
+        raise RecordError(f"{name} is a {type(found).__name__}, not a list of {name}; {_ONE_ROW}")
     return found  # type: ignore[return-value]
 
 

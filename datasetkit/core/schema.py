@@ -1,7 +1,7 @@
-"""The published row: one explicit, versioned Arrow schema, and the way from a record to a row and back.
+"""The published row: one explicit, versioned Arrow schema, and the conversion of records to rows and back.
 
-Owns the column names and types. The Hub's readers find their feature types in the schema's metadata, spelled so that
-``datasets`` 3.6 and everything newer reads it.
+Owns the column names and types. The schema's metadata contain the feature types for readers of the Hub, in a spelling
+that ``datasets`` 3.6 and newer versions read.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ _COLUMNS = {
     "record_id": pa.string(),
 }
 _IMAGE_COLUMNS = ("image", "overlay")
-# What rows of schema 1.0 lack: columns of the row, and of its nested columns.
+# Columns that rows of schema 1.0 lack, nested ones included.
 _SINCE_2 = {
     "row": ("absent_categories", "partial_categories", "language"),
     "objects": ("provenance", "source_id"),
@@ -108,8 +108,8 @@ def row_schema(*, overlay: bool = True, version: str = SCHEMA_VERSION) -> pa.Sch
     """Return the Arrow schema of a published row, with the metadata that ``datasets`` and this package read.
 
     Args:
-        overlay: whether there is a column of small images with the masks drawn on them.
-        version: of the schema; today's, or the first.
+        overlay: whether to include the column of small images with masks drawn on them.
+        version: schema version, the current or the first one.
 
     """
     columns = {name: kind for name, kind in _columns(version).items() if overlay or name != "overlay"}
@@ -130,7 +130,7 @@ def features_json(*, overlay: bool = True, version: str = SCHEMA_VERSION) -> dic
 
 
 def version_of_columns(schema: pa.Schema) -> str | None:
-    """Return the version of the published rows whose columns a table has, by name and type; None for other tables."""
+    """Return the schema version whose columns a table has, by name and type; None for other tables."""
     for version in (SCHEMA_VERSION, FIRST_VERSION):
         expected = row_schema(overlay=False, version=version)
         if all(schema.names.count(one.name) == 1 and schema.field(one.name).type == one.type for one in expected):
@@ -145,7 +145,7 @@ def _columns(version: str) -> dict[str, pa.DataType]:
 
 
 def _first(name: str, kind: pa.DataType) -> pa.DataType:
-    """Take out of a column's type what came with schema 2.0."""
+    """Remove the additions of schema 2.0 from the type of a column."""
     later = _SINCE_2.get(name)
     return kind if later is None else pa.list_(pa.struct([part for part in kind.value_type if part.name not in later]))
 
@@ -161,13 +161,13 @@ def _feature(kind: pa.DataType) -> Any:
 
 
 def label_map_metadata(label_map: LabelMap) -> dict[bytes, bytes]:
-    """Return the metadata of a file that has the columns of published rows, but for the image, and a label map."""
+    """Return the metadata of a file with the columns of published rows, except the image, and a label map."""
     value = {"label_map": [category.to_json() for category in label_map]}
     return {_VERSION_KEY: json.dumps(value).encode()}
 
 
 def stored_label_map(schema: pa.Schema) -> LabelMap:
-    """Read the label map of :func:`label_map_metadata`; an empty one where there is none."""
+    """Read the label map of :func:`label_map_metadata`; empty if there is none."""
     try:
         return read_label_map(json.loads((schema.metadata or {})[_VERSION_KEY])["label_map"])
     except (KeyError, TypeError, ValueError):
@@ -175,7 +175,7 @@ def stored_label_map(schema: pa.Schema) -> LabelMap:
 
 
 def stored_schema_version(schema: pa.Schema) -> str | None:
-    """Tell the schema version that a shard was written with; None where it is none of ours."""
+    """Return the schema version that a shard was written with; None if datasetkit did not write it."""
     stored = (schema.metadata or {}).get(_VERSION_KEY)
     try:
         return str(json.loads(stored)["schema_version"]) if stored else None
@@ -184,30 +184,30 @@ def stored_schema_version(schema: pa.Schema) -> str | None:
 
 
 def check_schema_version(schema: pa.Schema, where: str) -> None:
-    """Refuse a shard of a schema version that is not read here, or one that is not ours.
+    """Refuse a shard that datasetkit did not write, or one of an unsupported schema version.
 
     Raises:
-        BuiltFolderError: names the version that came and the one that is read here.
+        BuiltFolderError: names the version of the shard and the supported ones.
 
     """
     check_version(stored_schema_version(schema), where)
 
 
 def check_version(version: str | None, where: object) -> None:
-    """Refuse a schema version that is not read here; see :func:`check_schema_version`."""
+    """Refuse an unsupported schema version; see :func:`check_schema_version`."""
     if version is None or version.split(".")[0] not in {FIRST_VERSION.split(".")[0], SCHEMA_VERSION.split(".")[0]}:
         raise BuiltFolderError(
             f"{where} has schema version {version}; this datasetkit reads {FIRST_VERSION} and {SCHEMA_VERSION}. "
-            "Build it again, or install a datasetkit that reads it"
+            "Rebuild the dataset, or install a version of datasetkit that reads it"
         )
 
 
 def record_to_row(record: Record, overlay_jpeg: bytes | None = None) -> dict[str, Any]:
-    """Spell a record as a row.
+    """Convert a record to a row.
 
     Args:
         record: the record.
-        overlay_jpeg: the small image with masks, as JPEG bytes; None leaves the column out.
+        overlay_jpeg: the small image with masks, as JPEG bytes; None omits the column.
 
     """
     row: dict[str, Any] = {"image": {"bytes": record.image.data, "path": record.image.name}}
@@ -264,13 +264,13 @@ def _object_to_row(item: KeyObject) -> dict[str, Any]:
 
 
 def row_to_record(row: Mapping[str, Any]) -> Record:
-    """Read a row back; the reverse of :func:`record_to_row`, its overlay left out.
+    """Convert a row to a record; the reverse of :func:`record_to_row`, without the overlay.
 
     Args:
-        row: as Parquet holds it, or as ``datasets`` gives it with ``Image(decode=False)``.
+        row: row from Parquet, or from ``datasets`` with ``Image(decode=False)``.
 
     Raises:
-        RecordError: the image is already decoded, or a value is none that a record can have; names its column.
+        RecordError: the image is already decoded, or a value is invalid in a record; names its column.
         UnusableError: a mask is damaged.
 
     """
@@ -300,7 +300,7 @@ def objects_of(row: Mapping[str, Any]) -> tuple[KeyObject, ...]:
     """Read a row's objects.
 
     Raises:
-        RecordError: the values make no valid object.
+        RecordError: the values are not a valid object.
         UnusableError: a mask is damaged.
 
     """
@@ -312,7 +312,7 @@ def questions_of(row: Mapping[str, Any]) -> tuple[Question, ...]:
     """Read a row's questions.
 
     Raises:
-        RecordError: the values make no valid question.
+        RecordError: the values are not a valid question.
 
     """
     check_row(row, "questions", is_whole=True)

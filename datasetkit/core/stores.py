@@ -1,4 +1,4 @@
-"""Remote stores, opened through fsspec. Owns which package each needs, and how what they raise is put in one line."""
+"""Remote stores, opened through fsspec. Owns the package that each needs, and one-line messages of their errors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _HINTS = {
 
 @functools.lru_cache(maxsize=64)
 def open_store(address: str) -> tuple[Any, str]:
-    """Open the store of an address; give it with the address's path in it.
+    """Return the store of a URI, and the path of the URI in it.
 
     Raises:
-        MissingPackageError: the store's package is not here.
-        AddressError: fsspec knows no such store.
+        MissingPackageError: the package of the store is not installed.
+        AddressError: fsspec does not know the store.
 
     """
     import fsspec
@@ -32,8 +32,8 @@ def open_store(address: str) -> tuple[Any, str]:
     try:
         store, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
-        mend = "run: pip install 'datasetkit[s3]'" if protocol in S3_PROTOCOLS else with_hint(error)
-        raise MissingPackageError(f"{address} needs a package that is not here; {mend}") from None
+        fix = "run: pip install 'datasetkit[s3]'" if protocol in S3_PROTOCOLS else with_hint(error)
+        raise MissingPackageError(f"{address} needs a package that is not installed; {fix}") from None
     except ValueError as error:
         raise AddressError(f"{address} cannot be opened: {with_hint(error)}") from error
     return store, str(path).rstrip("/")
@@ -41,7 +41,7 @@ def open_store(address: str) -> tuple[Any, str]:
 
 @functools.cache
 def failures() -> tuple[type[BaseException], ...]:
-    """What stores' packages raise beside ``OSError``, as far as they are installed."""
+    """Return the error classes of installed store packages that are not an ``OSError``."""
     found: list[type[BaseException]] = [OSError, ValueError, RuntimeError, asyncio.TimeoutError]
     with suppress(ImportError):
         from aiohttp import ClientError
@@ -56,5 +56,5 @@ def failures() -> tuple[type[BaseException], ...]:
 
 
 def with_hint(error: BaseException) -> str:
-    """Put what an error says in one line, with what helps where that is known."""
+    """Return the message of an error in one line, with a hint if one is known."""
     return f"{one_line(error)}{_HINTS.get(type(error).__name__, '')}"

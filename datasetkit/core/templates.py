@@ -1,4 +1,4 @@
-"""Jinja environments of pages and cards. Owns that a name which a template lacks is an error, never a blank."""
+"""Jinja environments of pages and cards. Owns the rule that an undefined name is an error, never a blank."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from jinja2 import Environment, StrictUndefined
 
 
 def template_environment(*, html: bool, **options: Any) -> Environment:
-    """Make an environment whose blocks leave no blank lines, with the filter ``grouped`` (commas between thousands).
+    """Return an environment whose blocks leave no blank lines, with the filter ``grouped`` (thousands separators).
 
     Args:
-        html: whether values are escaped for HTML. Markdown is escaped by whoever brings the values.
-        options: further options of ``jinja2.Environment``.
+        html: whether values are escaped for HTML. Callers escape values for Markdown.
+        options: more options of ``jinja2.Environment``.
 
     """
     environment = Environment(
-        autoescape=html,  # noqa: S701 - off for Markdown alone
+        autoescape=html,  # noqa: S701 - off for Markdown only
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

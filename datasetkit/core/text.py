@@ -1,4 +1,4 @@
-"""Short texts for people: counts of things, errors in one line, what constants mean. Owns how they are spelt."""
+"""Short texts for users: counts, one-line errors, meanings of constants. Owns their wording."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Self
 
-# Tokens of the Hub and of AWS, user and password in addresses, and what follows the names of secrets.
+# Tokens of the Hub and of AWS, user and password in URIs, and values after the names of secrets.
 _SECRETS = (
     (re.compile(r"\b(hf_|api_org_|AKIA|ASIA)[\w.-]{8,}"), r"\1***"),
     (re.compile(r"(?<=://)[^/@\s'\"]+:[^/@\s'\"]+@"), "***@"),
@@ -22,12 +22,12 @@ _kept: set[str] = set()
 
 
 class Explained(StrEnum):
-    """Constants of files, each with one plain sentence for cards and tables: ``NAME = "name", "what it means"``."""
+    """Constants in files, each with one plain sentence for cards and tables: ``NAME = "name", "what it means"``."""
 
     explanation: str
 
     def __new__(cls, value: str, explanation: str = "") -> Self:
-        """Make a constant that is equal to its value alone."""
+        """Return a constant that equals its value, without regard to its meaning."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.explanation = explanation
@@ -35,48 +35,48 @@ class Explained(StrEnum):
 
 
 def is_split_name(text: str) -> bool:
-    """Whether a split can be called so: letters, digits and ``_``, with dots between them."""
+    """Whether a split can have this name: letters, digits and ``_``, with dots between them."""
     return _SPLIT_NAME.fullmatch(text) is not None
 
 
 def counted(count: int, what: str) -> str:
-    """Write a count of things: ``1 seed``, ``1,200 samples``."""
+    """Return a count with its noun: ``1 seed``, ``1,200 samples``."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def first_few(names: Iterable[object], most: int = 3) -> str:
-    """Join names with commas, and how many more there are."""
+    """Join names with commas, and add how many more there are."""
     every = list(map(str, names))
     more = f" and {len(every) - most:,} more" if len(every) > most else ""
     return f"{', '.join(every[:most])}{more}"
 
 
 def set_of_words(text: str) -> frozenset[str]:
-    """Return the words of a text: a long list of short constants reads best as one."""
+    """Return the words of a text: long lists of short constants read best as one string."""
     return frozenset(text.split())
 
 
 def one_line(value: object) -> str:
-    """Join the lines of a text, such as an error's message; an error without any is named by its type."""
+    """Join the lines of a text, such as the message of an error; an error without a message is named by its type."""
     return " ".join(str(value).split()) or type(value).__name__
 
 
 def keep_secret(token: str | None) -> None:
-    """Have :func:`without_secrets` know a token of this process."""
+    """Make :func:`without_secrets` hide a token of this process."""
     if token is not None:
         _kept.add(token)
 
 
 def error_text(error: BaseException) -> str | None:
-    """Return what an error says, in one line; None where its own text fails."""
+    """Return the message of an error in one line; None if its ``__str__`` fails."""
     try:
         return one_line(error)
-    except Exception:  # noqa: BLE001 - errors of others may raise anything when they are shown
+    except Exception:  # noqa: BLE001 - ``__str__`` of foreign errors may raise anything
         return None
 
 
 def without_secrets(text: str) -> str:
-    """Replace what may be a token, a password or a signature by ``***``, among them those of this process."""
+    """Replace possible tokens, passwords and signatures, including those of this process, by ``***``."""
     for value in (*_kept, *(os.environ.get(name, "") for name in _SECRET_NAMES)):
         if len(value) >= _SHORTEST_SECRET:
             text = text.replace(value, "***")
@@ -86,12 +86,12 @@ def without_secrets(text: str) -> str:
 
 
 def first_line(value: object) -> str:
-    """Return the first line of a text, such as an error's message."""
+    """Return the first line of a text, such as the message of an error."""
     return str(value).strip().split("\n")[0]
 
 
 def duration(seconds: float) -> str:
-    """Write a duration: ``7.3 s``, ``2 min 5 s``, ``1 h 2 min``."""
+    """Return a duration: ``7.3 s``, ``2 min 5 s``, ``1 h 2 min``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -99,6 +99,6 @@ def duration(seconds: float) -> str:
 
 
 def listed(names: Sequence[str], count: int | None = None) -> str:
-    """Write the first three names, and how many more there are of ``count``; None for as many as names."""
+    """Return the first three names, and how many more there are of ``count``; None means the number of names."""
     more = (len(names) if count is None else count) - 3
     return ", ".join(names[:3]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Every option of a build: their names, ranges and defaults, and recipes as files."""
+"""All options of a build: their names, ranges and defaults, and recipes as files."""
 
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.recipe import Recipe, recipe_yaml

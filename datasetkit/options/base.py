@@ -1,6 +1,6 @@
-"""What all options have in common. Owns their base class, how they are typed and refused, and what older ones count as.
+"""Base class of all options. Owns how options are typed and refused, and how those of earlier versions are completed.
 
-The string below a field is its help text: documentation, command line and errors take it from there.
+The string below a field is its help text, which the documentation, the command line and error messages use.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from datasetkit.runtime.registry import Registry
 BEFORE = "before"
 _MOST_SETTINGS = 100
 _MOST_SHOWN = 100
-# What pydantic says in the words of Python.
+# Plain words for the messages that pydantic phrases in terms of Python.
 _PLAIN = {
-    "missing": "is needed",
+    "missing": "is required",
     "model_type": "give options, as NAME: VALUE",
     "dict_type": "give values by name, as NAME: VALUE",
     "list_type": "give a list",
     "tuple_type": "give a list",
-    "string_type": "give a text",
+    "string_type": "give text",
     "too_short": "give at least {min_length} item",
-    "invalid_key": "names of options are texts",
+    "invalid_key": "names of options are text",
 }
 Device = Annotated[str, AfterValidator(check_device)]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -43,12 +43,12 @@ Some = TypeVar("Some", bound="Options")
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """How an option is typed on the command line, where its name, type and default do not say it.
+    """How an option is typed on the command line, where its name, type and default do not determine it.
 
     Args:
-        metavar: what stands for its value in help texts.
+        metavar: placeholder of its value in help texts.
         is_argument: whether it is positional.
-        is_repeatable: whether each value has an ``--option`` of its own.
+        is_repeatable: whether the option is given once per value.
         flag: another spelling ("--only-correct/--all").
 
     """
@@ -60,24 +60,24 @@ class Typed:
 
 
 class Options(BaseModel):
-    """Options that cannot be changed, and refuse names that they do not know.
+    """Immutable options that refuse unknown names.
 
-    A field that is added later states what was done before it, where that is not its default:
-    ``Field(default=..., json_schema_extra={BEFORE: ...})``.
+    A field added in a later version states the value that describes earlier behaviour, where it differs from the
+    default: ``Field(default=..., json_schema_extra={BEFORE: ...})``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     panel: ClassVar[str | None] = None
-    """Heading that the fields of a class stand under on the command line."""
+    """Heading of the fields of a class in help texts."""
 
     @classmethod
     def checked(cls, values: Mapping[str, Any], spelt: Callable[[str], str] = str) -> Self:
-        """Make options of what a person gave.
+        """Build options from user input.
 
         Args:
-            values: by field.
-            spelt: how the person writes a field's name.
+            values: input values by field name.
+            spelt: spells a field name as the user types it.
 
         Raises:
             RecipeError: names the option, what came and what is allowed, in one line.
@@ -89,19 +89,18 @@ class Options(BaseModel):
             raise RecipeError(first_mistake(error, spelt, cls, values)) from None
 
     def part(self, kind: type[Some]) -> Some:
-        """Return the options of one kind among these, which have all of its fields."""
+        """Return the options of one class, all of whose fields are among these."""
         return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
     @classmethod
     def completed(cls, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Fill in what plain values of an earlier version lack.
+        """Fill in the options that plain values of an earlier version lack.
 
         Args:
-            found: options as plain JSON values, all of them as far as there were any then.
+            found: all options of that version, as plain JSON values.
 
         Returns:
-            the same in today's order; options that are unknown today come last, as they are. What every version needs
-            is never filled in.
+            the same values in today's order, unknown options last and unchanged. Required options are never filled in.
 
         """
         known = {}
@@ -117,45 +116,46 @@ class Options(BaseModel):
 
 
 class PartOptions(Options):
-    """Options of an exchangeable part; a plug-in's own are a subclass of this one, in its attribute ``Options``."""
+    """Options of an exchangeable part; a plug-in names its subclass in the attribute ``Options``."""
 
     name: str = ""
-    """Name of the part, or its class as package.module:Class."""
+    """Name of the part, or its class, written package.module:Class."""
 
     @property
     def instance(self) -> Any:
-        """The part itself where it was given as an object; else None."""
+        """The part, if it was given as an object; otherwise None."""
         return None
 
     def published(self) -> dict[str, Any]:
-        """Return the options as plain values, files by their names alone."""
+        """Return the options as plain values, with file names instead of paths."""
         files = {name: f"./{value.name}" for name, value in self if isinstance(value, Path)}
         return dict(to_jsonable_python(self.model_dump() | files, fallback=str))
 
 
 class InstanceOptions(PartOptions):
-    """A part that was given as an object: its class is its name; of what it is made only a digest is published."""
+    """A part given as an object: its class is its name, and only a digest of its settings is published."""
 
     settings: str = ""
-    """SHA-256 of its attributes that are numbers, texts, options, or lists of these: another value, another build."""
+    """SHA-256 of those of its attributes that are numbers, strings, options, or lists of these; it identifies the
+    build."""
     _instance: Any = PrivateAttr(None)
 
     @classmethod
     def of(cls, instance: Any) -> Self:
-        """Hold an object."""
+        """Wrap an object."""
         if isinstance(instance, type):
             raise ValueError(f"{instance.__qualname__} is a class; give an object of it, or its name")  # noqa: TRY004
         kind = type(instance)
         found = {key: value for key, value in getattr(instance, "__dict__", {}).items() if _is_plain(value)}
-        told = json.dumps(to_jsonable_python(found), sort_keys=True)
-        settings = hashlib.sha256(told.encode()).hexdigest() if found else ""
+        text = json.dumps(to_jsonable_python(found), sort_keys=True)
+        settings = hashlib.sha256(text.encode()).hexdigest() if found else ""
         options = cls(name=f"{kind.__module__}:{kind.__qualname__}", settings=settings)
         options._instance = instance
         return options
 
     @property
     def instance(self) -> Any:
-        """The part itself."""
+        """The part."""
         return self._instance
 
 
@@ -165,7 +165,7 @@ class PartOf:
 
     Args:
         registries: where the name is looked up.
-        base: class of the options of plug-ins that have none of their own, and base of all others.
+        base: base class of all options; plug-ins without options use it as it is.
 
     """
 
@@ -173,13 +173,13 @@ class PartOf:
     base: type[PartOptions] = PartOptions
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        """Read a name, or a mapping by the options class of the part that it names; any other object is the part."""
+        """Read a name or a mapping as options of the named part; any other object is the part."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_before_validator_function(self._read, handler(source))
 
     def known(self, name: object) -> type[Options] | None:
-        """Return the options class of a part of ours; None for all others, of which nothing is imported."""
+        """Return the options class of a built-in part; None for a plug-in, which is not imported."""
         found = (registry.builtin.get(str(name)) for registry in self.registries)
         return next((entry.options for entry in found if entry is not None), None)
 
@@ -192,7 +192,7 @@ class PartOf:
             return value if isinstance(value, PartOptions) else InstanceOptions.of(value)
         name = value.get("name")
         if not isinstance(name, str) or not name:
-            raise ValueError(f"name is needed; known: {', '.join(self.names)}")
+            raise ValueError(f"name is required; known: {', '.join(self.names)}")
         try:
             return self.options(name).model_validate(value)
         except UnknownNameError as error:
@@ -218,11 +218,11 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def completed(found: Any, here: Any) -> Any:
-    """Fill in what an earlier version's plain values lack: options, and values that are null today.
+    """Fill in what plain values of an earlier version lack: options, and values that are null today.
 
     Args:
         found: plain JSON values.
-        here: today's values in the same places, options as objects.
+        here: today's values under the same keys, options as objects.
 
     """
     if not isinstance(found, Mapping):
@@ -236,12 +236,12 @@ def completed(found: Any, here: Any) -> Any:
 
 
 def is_data(rows: object) -> bool:
-    """Return whether rows are a list, a ``datasets.Dataset`` or a table of pandas: nobody's code."""
+    """Return whether rows are plain data, not user code: a list, a ``datasets.Dataset`` or a pandas table."""
     return type(rows).__module__.partition(".")[0] in {"builtins", "datasets", "pandas"}
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether a value is a setting: not data, nor what a model is made of."""
+    """Return whether a value is a setting, rather than data or a part of a model."""
     if isinstance(value, list | tuple | dict):
         items = [*value.keys(), *value.values()] if isinstance(value, dict) else value
         return len(items) <= _MOST_SETTINGS and all(map(_is_plain, items))
@@ -249,7 +249,7 @@ def _is_plain(value: object) -> bool:
 
 
 def split_at_commas(value: object) -> object:
-    """Read a list that was typed as one text, commas between its items."""
+    """Read a comma-separated list."""
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
@@ -264,7 +264,7 @@ Commas = BeforeValidator(split_at_commas)
 
 
 def read_several(value: object) -> object:
-    """Take one for a list of one."""
+    """Read a single value as a list of one."""
     return value if isinstance(value, list | tuple) else (value,)
 
 
@@ -272,7 +272,7 @@ Several = BeforeValidator(read_several)
 
 
 def read_class(value: object) -> object:
-    """Take a class for its name."""
+    """Read a class as its name."""
     return f"{value.__module__}:{value.__qualname__}" if isinstance(value, type) else value
 
 
@@ -280,14 +280,14 @@ ClassName = Annotated[str, BeforeValidator(read_class)]
 
 
 def read_settings(items: object) -> object:
-    """Read settings that were typed as NAME=VALUE, values in YAML."""
+    """Read settings typed as NAME=VALUE, with values in YAML."""
     if not isinstance(items, list | tuple):
         return items
     settings = {}
     for item in items:
         name, equals, text = str(item).partition("=")
         if not (name and equals and text):
-            raise ValueError(f"{item} is not NAME=VALUE, as detector.score_min=.4")
+            raise ValueError(f"{item} is not NAME=VALUE, such as detector.score_min=.4")
         try:
             settings[name] = load_yaml(text)
         except DocumentError as error:
@@ -299,19 +299,19 @@ Settings = Annotated[dict[str, Any], BeforeValidator(read_settings)]
 
 
 def first_mistake(error: ValidationError, spelt: Callable[[str], str], kind: type[Options], values: Any) -> str:
-    """Put the first mistake in one line; an unknown name comes first, as it may be why another is missing.
+    """Describe the first mistake in one line; an unknown name comes first, as it may explain a missing one.
 
     Args:
-        error: what pydantic found.
-        spelt: how the person writes a field's name.
-        kind: of the options.
-        values: that were given.
+        error: pydantic's errors.
+        spelt: spells a field name as the user types it.
+        kind: class of the options.
+        values: values that were given.
 
     """
     errors = error.errors()
     first = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
     *outer, _ = first["loc"] or ("",)
-    place = ".".join(str(part) for part in first["loc"])
+    path = ".".join(str(part) for part in first["loc"])
     message = _PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
     message = message.format(**first.get("ctx", {})) if first["type"] in _PLAIN else message
     shown = one_line(repr(first["input"]))
@@ -320,13 +320,13 @@ def first_mistake(error: ValidationError, spelt: Callable[[str], str], kind: typ
     if first["type"] == "extra_forbidden":
         known = sorted(_kind_at(kind, outer, values).model_fields.keys() - {"name"})
         message = f"there is no such option; known: {', '.join(known) or 'none'}"
-    return f"{spelt(place)}: {message}{came}" if place else f"{message}{came}"
+    return f"{spelt(path)}: {message}{came}" if path else f"{message}{came}"
 
 
-def _kind_at(kind: type[Options], place: Sequence[int | str], values: Any) -> type[Options]:
-    """Return the class of the options that lie inside others; parts in them were imported when they were checked."""
+def _kind_at(kind: type[Options], path: Sequence[int | str], values: Any) -> type[Options]:
+    """Return the class of nested options; their parts were imported when they were checked."""
     annotation: Any = ()
-    for step in place:
+    for step in path:
         if isinstance(step, int):
             values = values[step] if isinstance(values, list | tuple) else None
         else:
@@ -343,14 +343,14 @@ def _kind_at(kind: type[Options], place: Sequence[int | str], values: Any) -> ty
 
 
 def _flat(annotation: Any) -> Iterator[Any]:
-    """Yield everything that an annotation is made of."""
+    """Yield an annotation and all of its arguments, recursively."""
     yield annotation
     for argument in annotation if isinstance(annotation, tuple) else get_args(annotation):
         yield from _flat(argument)
 
 
 def _completed_value(found: Any, annotation: Any) -> Any:
-    """Complete the options in a field; of several kinds, those of the kind that they name."""
+    """Complete the options in a field; where it allows several classes, use the one that the options name."""
     if not isinstance(found, Mapping):
         return found
     kinds = [

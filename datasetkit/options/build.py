@@ -1,8 +1,10 @@
-"""Options of ``build`` as people give them, flat. Owns those that decide no bytes, and the way from all to a recipe."""
+"""Flat options of ``build``, as users give them. Owns those without effect on the result, and the way to a recipe."""
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -18,90 +20,101 @@ from datasetkit.options.recipe import LimitOptions, Recipe, RecordOptions
 from datasetkit.options.sources import SourceOptions
 
 NONE = "none"
+# Options of grounding that hold without a detector.
+_DESCRIBING = ("captioner", "recaption", "dtype")
 _REGISTRIES = {"captioner": (CAPTIONERS,), "detector": (DETECTORS, GROUNDERS), "segmenter": (SEGMENTERS,)}
 
 
 class Placement(Options):
-    """Where models run, and on how many images at once; none of it is part of a recipe."""
+    """Where models run, and on how many images at once; not part of a recipe."""
 
     panel: ClassVar[str | None] = "Models"
 
     device: Device = "auto"
-    """Where models run: auto, cpu, cuda, cuda:1 or mps."""
+    """Device of the models: auto, cpu, cuda, cuda:1 or mps."""
+    models: Path | None = None
+    """Folder that `datasetkit models fetch --to` filled. Models are loaded from it, and the Hub is not asked.
+    [default: the Hub and its cache]"""
     captioner_batch: int = Field(default=8, ge=1)
-    """Images per batch of the captioner."""
+    """Captioner batch size, in images."""
     detector_batch: int = Field(default=8, ge=1)
-    """Images per batch of the detector."""
+    """Detector batch size, in images."""
     segmenter_batch: int = Field(default=8, ge=1)
-    """Images per batch of the segmenter."""
+    """Segmenter batch size, in images."""
 
     @property
     def window(self) -> int:
-        """How many images are read before models run: some batches, to find images of one size among."""
+        """Number of images read before models run: several batches, so that images of equal size can be grouped."""
         return 4 * max(self.captioner_batch, self.detector_batch, self.segmenter_batch)
 
 
 def _local_folder(value: object) -> object:
-    """Read a folder to build in: a build resumes by renaming and locking files, which object stores cannot do."""
-    place = as_place(value) if isinstance(value, str) else value
-    if isinstance(place, RemotePath):
-        raise OutputError(f"--out {place} is remote; build into a folder, then send it: datasetkit push FOLDER {place}")
-    return place
+    """Read the output folder: a build resumes by renaming and locking files, which object stores cannot do."""
+    path = as_place(value) if isinstance(value, str) else value
+    if isinstance(path, RemotePath):
+        raise OutputError(f"--out {path} is remote; build into a folder, then send it: datasetkit push FOLDER {path}")
+    return path
 
 
 class RunOptions(Placement):
-    """Where to build, and how; none of it changes what comes out."""
+    """Where and how to build, without an effect on the result."""
 
     panel: ClassVar[str | None] = None
 
     out: Annotated[Path, BeforeValidator(_local_folder)]
-    """Folder to write."""
+    """Output folder."""
     workers: int = Field(default=os.cpu_count() or 1, ge=1)
-    """Threads that read and annotate."""
+    """Number of threads that read and annotate.  [default: one per processor]"""
     overwrite: bool = False
     """Replace another build in OUT."""
     retry_failed: bool = False
-    """Build parts again that hold images which could not be read."""
+    """Rebuild parts that contain images which could not be read."""
     update: bool = False
-    """Build parts again whose input files have changed."""
+    """Rebuild parts whose input files have changed."""
     max_failures: int | None = Field(default=None, ge=1)
-    """I/O failures after which a build stops.  [default: 20 in a row, or 5 % of a part beyond its first 100 entries]"""
+    """Number of I/O failures after which a build stops.  [default: 20 in a row, or 5 % of a part beyond its first 100
+    entries]"""
 
 
 def _read_chosen(value: object) -> object:
-    """Take an object that is neither text nor options for the model itself."""
+    """Read an object that is neither text nor options as the model itself."""
     return value if value is None or isinstance(value, str | PartOptions) else InstanceOptions.of(value)
 
 
-# A model by its name, or one that is here as an object.
+# A model by its name, or as an object.
 Chosen = Annotated[str | InstanceOptions | None, BeforeValidator(_read_chosen)]
 
 
 class ModelOptions(Options):
-    """Which models find the objects: a preset, and what is put over its options."""
+    """Which models describe images and find objects: a preset, and overrides of its options."""
 
     panel: ClassVar[str | None] = "Models"
 
     preset: str | None = None
-    """Models that find the objects: toyworld, grounded-sam, a YAML file, or none."""
+    """Preset of the models that find the objects: toyworld, grounded-sam, a YAML file, or none."""
+    caption_with: str | None = None
+    """Preset whose captioner describes images without a description. Objects and masks stay the source's, and the
+    descriptions are aligned to them."""
     captioner: Chosen = None
-    """Another captioner: a checkpoint, the name of a plug-in, package.module:Class, or given."""
+    """Captioner to use instead of the preset's: a checkpoint, a plug-in by name, package.module:Class, or given (texts
+    come from the source)."""
     detector: Chosen = None
-    """Another detector or grounder: a checkpoint, the name of a plug-in, or package.module:Class."""
+    """Detector or grounder to use instead of the preset's: a checkpoint, a plug-in by name, or package.module:Class."""
     segmenter: Chosen = None
-    """Another segmenter: a checkpoint, the name of a plug-in, package.module:Class, or none."""
+    """Segmenter to use instead of the preset's: a checkpoint, a plug-in by name, package.module:Class, or none."""
     dtype: Dtype | None = None
-    """Type of the models' weights and activations."""
+    """Model dtype, of weights and activations."""
     set: Annotated[Settings, Typed("NAME=VALUE", is_repeatable=True)] = Field(default={})
-    """Any option of the models, as detector.score_min=.4; repeatable."""
+    """Set any option of the models, such as detector.score_min=.4; repeatable."""
     allow_code: bool = False
-    """Import the classes that a preset's file names as package.module:Class."""
+    """Import classes that a preset file names (package.module:Class)."""
 
     def grounding(self) -> dict[str, Any] | None:
-        """Put single options over those of the preset.
+        """Return the preset with the single options put over it.
 
         Raises:
-            RecipeError: there are options of models, but none are asked for; see :func:`preset`.
+            RecipeError: options of models were given, but no models, or options other than the captioner's with
+                ``caption_with``; see :func:`preset`.
 
         """
         changes = {
@@ -111,25 +124,58 @@ class ModelOptions(Options):
             **({} if self.dtype is None else {"dtype": self.dtype}),
             **self.set,
         }
+        if self.caption_with is not None:
+            return self._describing(changes)
         if self.preset == NONE or (self.preset is None and not {"detector", "detector.name"} & changes.keys()):
             if changes:
                 raise RecipeError(
-                    f"{next(iter(changes))} is an option of models, but none are asked for; give --preset"
+                    f"{next(iter(changes))} is an option of models, but no models were chosen; give --preset"
                 )
             return None
         return preset(self.preset, changes, allow_code=self.allow_code)
 
+    def _describing(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of the captioner alone."""
+        if self.preset is not None:
+            raise RecipeError("--preset finds objects, and --caption-with keeps those of the source; give one of them")
+        if others := [path for path in changes if path.partition(".")[0] not in _DESCRIBING]:
+            raise RecipeError(
+                f"{others[0]} is an option of models that find objects, and --caption-with uses the captioner alone; "
+                "leave it out, or give --preset"
+            )
+        found = preset(self.caption_with, changes, allow_code=self.allow_code)
+        return {**{name: found[name] for name in _DESCRIBING if name in found}, "detector": None}
+
+    def fetch_command(self, default: str | None = None) -> str:
+        """Return the command that fetches these models.
+
+        Args:
+            default: preset of the source, where no other is given.
+
+        """
+        chosen = self.caption_with or self.preset or default
+        option = "--preset" if self.caption_with is None else "--caption-with"
+        typed = [] if chosen is None else [option, chosen]
+        for name in _REGISTRIES:
+            value = getattr(self, name)
+            typed += [f"--{name}", value] if isinstance(value, str) else []
+        for name, value in self.set.items():
+            typed += ["--set", f"{name}={json.dumps(value)}"]
+        if self.allow_code:
+            typed.append("--allow-code")
+        return shlex.join(["datasetkit", "models", "fetch", *typed])
+
 
 class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
-    """Everything that a build takes beside its source."""
+    """All options of a build except its source."""
 
     panel: ClassVar[str | None] = None
 
     split: str | None = None
-    """Name of the one split.  [default: the source's own, or train]"""
+    """Put all records in one split of this name.  [default: the splits of the source, or train]"""
 
     def recipe(self, source: SourceOptions) -> Recipe:
-        """Put the recipe together.
+        """Return the recipe of these options and a source.
 
         Raises:
             RecipeError: options contradict each other, or an option of the models is out of range.
@@ -139,7 +185,8 @@ class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
             raise RecipeError("--split and --splits were both given; give one of them")
         shared = {name: getattr(self, name) for name in RecordOptions.model_fields}
         splits = self.splits if self.split is None else {self.split: 1.0}
-        chosen = self if self.preset or not source.preset else self.model_copy(update={"preset": source.preset})
+        has_models = self.preset or self.caption_with or not source.preset
+        chosen = self if has_models else self.model_copy(update={"preset": source.preset})
         return Recipe.checked(
             {
                 **shared,
@@ -152,7 +199,7 @@ class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
 
 
 def _model_changes(part: str, given: str | InstanceOptions | None) -> dict[str, Any]:
-    """Put another model in place of a preset's: an object, a plug-in by name, or a checkpoint of the same kind."""
+    """Return the changes that replace a preset's model by an object, a plug-in, or a checkpoint of the same kind."""
     if given is None:
         return {}
     if isinstance(given, InstanceOptions):
@@ -161,4 +208,24 @@ def _model_changes(part: str, given: str | InstanceOptions | None) -> dict[str, 
         return {part: None}
     if any(registry.has(given) for registry in _REGISTRIES[part]):
         return {f"{part}.name": given}
-    return {f"{part}.model": given, f"{part}.revision": None}  # the revision was the other's
+    return {f"{part}.model": given, f"{part}.revision": None}  # the preset's revision was that of its own checkpoint
+
+
+class ModelsCommand(ModelOptions):
+    """Options of ``datasetkit models``: the models of a build, and their folder."""
+
+    panel: ClassVar[str | None] = None
+
+    to: Path | None = None
+    """Folder of the models, which can be carried to another machine.  [default: the Hub's cache]"""
+
+
+class DoctorCommand(ModelOptions):
+    """Options of ``datasetkit doctor``: the models of a build, and where they would run."""
+
+    panel: ClassVar[str | None] = None
+
+    device: Device = "auto"
+    """Device of the models: auto, cpu, cuda, cuda:1 or mps."""
+    models: Path | None = None
+    """Folder that `datasetkit models fetch --to` filled.  [default: the Hub's cache]"""

@@ -1,4 +1,4 @@
-"""Files of options: recipes and presets as YAML. Owns their reading, and that a file alone never has code imported."""
+"""Option files: recipes and presets in YAML. Owns their reading; reading a file never imports code that it names."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
     """Read a YAML mapping of options.
 
     Args:
-        path: of the file.
-        kind: what it is, for messages ("recipe").
-        allow_code: whether it may name classes as ``package.module:Class``, whose modules are then imported.
+        path: path of the file.
+        kind: kind of file, for messages ("recipe").
+        allow_code: whether it may name classes as ``package.module:Class``, whose modules are imported later.
 
     Raises:
-        RecipeError: the file is missing, not a YAML mapping, or names a class that it may not.
+        RecipeError: the file is missing, not a YAML mapping, or names a class without ``allow_code``.
 
     """
     try:
@@ -32,7 +32,7 @@ def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
     except DocumentError as error:
         raise RecipeError(str(error)) from None
     if not isinstance(value, dict):
-        raise RecipeError(f"{path} holds a {type(value).__name__}; a {kind} is a mapping of options")
+        raise RecipeError(f"{path} contains a {type(value).__name__}; a {kind} is a mapping of options")
     named = () if allow_code else tuple(dict.fromkeys(_classes_in(value, set())))
     if named:
         raise RecipeError(f"{path} names {', '.join(named)}, code that would run; if you trust it, give --allow-code")
@@ -40,11 +40,11 @@ def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
 
 
 def _classes_in(value: object, seen: set[int]) -> Iterator[str]:
-    """Yield every text that would be read as a class, wherever it is; what comes again by an alias is read once."""
+    """Yield every string at any depth that would be read as a class; YAML aliases are followed once."""
     if isinstance(value, str):
         if is_dotted(value) or foreign_scheme(value) is not None:  # fsspec imports whichever package claims a scheme
             yield value
-        if value.startswith("{"):  # a part may be written as a text of options
+        if value.startswith("{"):  # a part may be written as a string of options
             with suppress(DocumentError):
                 yield from _classes_in(load_yaml(value), seen)
     elif isinstance(value, dict | list | set | tuple) and id(value) not in seen:

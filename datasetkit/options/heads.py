@@ -1,6 +1,6 @@
-"""How heads are scored, blocked, ablated, spared and tuned. Owns what results record of it, and known names.
+"""Options of scoring, knockout, ablation, sparse attention and tuning. Owns what results record, and known names.
 
-Only what decides a result is here; what else a command takes is in :mod:`datasetkit.options.head_commands`.
+Only options that affect a result are here; the others of a command are in :mod:`datasetkit.options.head_commands`.
 """
 
 from __future__ import annotations
@@ -46,44 +46,45 @@ FAMILIES = Registry(
         }.items()
     },
 )
-# A class of objects that are called as ``datasetkit.hi_scoring.scores.formulas.further.ViewScore`` says.
+# Classes whose objects have the signature of ``datasetkit.hi_scoring.scores.formulas.further.ViewScore``.
 SCORES = Registry("score", {})
 
 
 def score_name(plugin: str) -> str:
-    """Return what results call the score of a plug-in: its name, or that of its class."""
+    """Return the name of a plug-in's score in results: that of the plug-in, or of its class."""
     return plugin.rpartition(":")[2]
 
 
 class ScoreOptions(Options):
-    """How heads are scored. The abstracts of the papers leave each of these open; the defaults are ours."""
+    """How heads are scored. The abstracts of the papers leave all of this open; the defaults are our choice."""
 
     positions: Annotated[tuple[Positions, ...], Commas, Field(min_length=1), Once] = ("response", "phrase", "last")
-    """Tokens whose attention counts: of the given response, of the object's phrase, the last of the prompt, or those
-    that the model itself generated; comma-separated."""
+    """Token positions whose attention is scored: response (all tokens of the given description), phrase (those of the
+    object's phrase), last (the last token of the prompt), generated (tokens that the model generated); comma-separated.
+    """
     convention: Literal["predicting", "at"] = "predicting"
-    """Row of a token: predicting (the row before it, which produces it) or at (its own); the last token of the prompt
-    is always its own row."""
+    """Attention row that counts for a token: predicting (the row of the token before it, which produces it) or at (the
+    row of the token itself); the last token of the prompt always uses its own row."""
     binarisation: Binarisation = "top_area"
-    """How attention becomes a mask: as many tokens as the object has (top_area), those above the view's mean, above its
-    quantile, or above Otsu's threshold."""
+    """Rule that turns attention into a mask: as many tokens as the object has (top_area), or the tokens above the mean,
+    the quantile, or Otsu's threshold of each image view."""
     quantile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
-    """Quantile of the binarisation of that name."""
+    """Threshold of --binarisation quantile."""
     coverage_min: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
-    """Share of a token's area inside an object's mask from which the token is the object's; the best-covered token is
-    taken where none reaches it."""
+    """Smallest share of an image token's area inside an object's mask for the token to belong to the object; if no
+    token reaches it, the best-covered one does."""
     evidence: Literal["binary", "coverage"] = "binary"
-    """Evidence tokens of RAM: whole (binary), or weighted by the share that is covered (coverage)."""
+    """Weight of the evidence tokens of RAM: 1 (binary), or the covered share of the token (coverage)."""
     prompt: str = Field(default="Describe the picture.", min_length=1)
-    """What the model is asked."""
+    """Prompt that asks for a description."""
     max_new_tokens: int = Field(default=64, ge=1)
-    """Longest text for the positions generated."""
+    """Longest generated text, in tokens; for --positions generated."""
     scores: Annotated[tuple[ClassName, ...], Commas, Once, Typed("NAME,...")] = ()
-    """Further scores: plug-ins by name, or classes as package.module:Class; comma-separated."""
+    """Additional scores: plug-ins by name, or classes as package.module:Class; comma-separated."""
 
     @property
     def score_names(self) -> tuple[str, ...]:
-        """Names of all scores in tables."""
+        """Names of all scores in result tables."""
         return (*SCORE_NAMES, *map(score_name, self.scores))
 
     @field_validator("scores")
@@ -92,12 +93,12 @@ class ScoreOptions(Options):
         names = each_once(tuple(map(score_name, scores)))
         for name in names:
             if name in SCORE_NAMES or name.endswith("_chance") or not re.fullmatch(r"[\w.-]+", name):
-                raise ValueError(f"{name!r} cannot be the name of a further score; rename the class")
+                raise ValueError(f"{name!r} cannot be the name of an additional score; rename the class")
         return scores
 
     @serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what nobody asked for: results without plug-ins are those of versions that knew none."""
+        """Leave out an empty list of additional scores, so that results match those of versions without plug-ins."""
         return {name: value for name, value in handler(self).items() if name != "scores" or value}
 
     @classmethod
@@ -107,20 +108,20 @@ class ScoreOptions(Options):
 
 
 class TextOptions(Options):
-    """What a model is asked, in tuning and in evaluation alike."""
+    """Prompts for tuning and evaluation alike."""
 
     panel: ClassVar[str | None] = "Data"
 
     tasks: Annotated[tuple[Task, ...], Commas, Field(min_length=1)] = TASKS
-    """What the model is asked for: caption (the description), vqa (answers to closed questions); comma-separated."""
+    """Tasks of the model: caption (write the description), vqa (answer closed questions); comma-separated."""
     prompt: str = Field(default="Describe the picture.", min_length=1)
     """Prompt that asks for a description."""
     question_prompt: QuestionPrompt = "{question}"
-    """Prompt that asks a question, of {question} and {options}."""
+    """Prompt template for questions, with the fields {question} and {options}."""
 
 
 class WritingOptions(Options):
-    """How much a model may write where it is evaluated."""
+    """Output lengths in evaluation."""
 
     panel: ClassVar[str | None] = "Data"
 
@@ -131,21 +132,21 @@ class WritingOptions(Options):
 
 
 class KnockoutOptions(Options):
-    """What is blocked, and of which questions."""
+    """What to block, and for which questions."""
 
     flows: Annotated[tuple[str, ...], Commas, Field(min_length=1), Typed("SOURCE->TARGET,...")] = FLOW_NAMES
-    """Flows to block, each by itself, of the sets image, key object, image without key object, question, options and
-    last; comma-separated, in quotes, since > is the shell's."""
+    """Attention flows to block, one at a time, between the token sets image, key object, image without key object,
+    question, options and last; comma-separated, in quotes, because the shell reads >."""
     window: int = Field(default=9, ge=1)
-    """Layers around each layer in which a flow is blocked."""
+    """Number of consecutive layers, around each layer, in which a flow is blocked at once."""
     heads: Annotated[tuple[tuple[int, int], ...] | None, BeforeValidator(read_heads), Typed("LAYER.HEAD,...")] = None
-    """Heads whose edges are blocked.  [default: all]"""
+    """Heads in which attention is blocked.  [default: all]"""
     only_correct: Annotated[bool, Typed(flag="--only-correct/--all")] = True
-    """Leave out questions that the model answers wrong."""
+    """Leave out questions that the model answers incorrectly."""
     answer_tokens: int = Field(default=8, ge=1)
     """Longest answer, in tokens."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the random edges that each flow is compared with."""
+    """Random seed of the edges that each flow is compared with."""
 
     @field_validator("flows")
     @classmethod
@@ -154,58 +155,58 @@ class KnockoutOptions(Options):
 
 
 class AblationOptions(Options):
-    """Which heads are taken out, and what replaces their outputs."""
+    """Which heads to ablate, and what replaces their outputs."""
 
     panel: ClassVar[str | None] = "Heads"
 
     modes: Annotated[tuple[Mode, ...], Commas, Field(min_length=1), Once] = MODES
-    """Replacement of a head's output: zero; its mean over the rows that are asked, at image tokens apart from all
-    others; or its output for another image of these rows (resample); comma-separated."""
+    """Replacement of a head's output: zero; mean (over all evaluated rows, separately for image and other tokens); or
+    resample (the head's output for another image of these rows); comma-separated."""
     doses: Annotated[tuple[Annotated[float, Field(gt=0.0, le=0.5)], ...], Commas, Field(min_length=1)] = (
         *(0.01, 0.02, 0.05, 0.1, 0.2),
     )
-    """Shares of all heads, each rounded up; comma-separated."""
+    """Shares of all heads to ablate, each rounded up; comma-separated."""
     draws: int = Field(default=10, ge=2)
-    """Random sets of heads for each dose, fewer where fewer differ; their spread is what top heads are compared with,
-    and fewer than 5 say little of it."""
+    """Number of random sets of heads per dose (fewer if fewer distinct sets exist). Top heads are compared with the
+    spread of these sets, which fewer than 5 estimate poorly."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the random sets, and of the images of resample."""
+    """Random seed of the sets of heads, and of the images of --modes resample."""
 
 
 class SparsityOptions(Options):
-    """Which heads keep full attention, and what the others see."""
+    """Which heads keep full attention, and what the others attend to."""
 
     panel: ClassVar[str | None] = "Heads"
 
     share: float = Field(default=0.05, gt=0.0, le=0.5)
     """Share of all heads that keep full attention, rounded up."""
     by: Annotated[str, Typed("SCORE:POSITIONS")] = "ram:response"
-    """What heads are ranked by."""
+    """Score and positions that rank heads."""
     sink: Annotated[int, Field(ge=0)] = 4
-    """First tokens that the other heads see from everywhere."""
+    """Number of first tokens that every token attends to in sparse heads (attention sinks)."""
     window: Annotated[int, Field(ge=1)] = 128
-    """Tokens before each that they see, itself among them."""
+    """Number of latest tokens that each token attends to in sparse heads, itself included."""
     dense_above: float = Field(default=0.5, gt=0.0, le=1.0)
-    """Share of a prompt's pairs of tokens that they may see before the prompt stays dense; 1 for never."""
+    """Largest share of token pairs that sparse heads may keep; prompts above it stay dense, and with 1 none does."""
 
 
 class AdapterOptions(Options):
-    """Which adapter is put on what was selected."""
+    """The adapter of the selected layers or heads."""
 
     panel: ClassVar[str | None] = "Adapter"
 
     method: str = "LORA"
-    """Any of peft's methods that adapt modules: LORA, LOHA, IA3 ..."""
+    """peft method that adapts modules: LORA, LOHA, IA3 ..."""
     rank: int = Field(default=8, ge=1)
-    """LoRA rank; for methods whose configuration has r."""
+    """LoRA rank; applies to every peft method with the option r."""
     alpha: int = Field(default=16, ge=1)
     """LoRA alpha: the update is scaled by alpha/rank."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Dropout before the adapter."""
+    """Adapter dropout probability."""
     targets: Annotated[tuple[str, ...], Commas, Field(min_length=1), Once] = PROJECTIONS
-    """Projections of a layer's attention or MLP; comma-separated."""
+    """Projections to adapt in a layer's attention or MLP; comma-separated."""
     settings: Annotated[Settings, Typed("NAME=VALUE", is_repeatable=True, flag="--set")] = Field(default={})
-    """Any field of peft's configuration of the method, as use_dora=true; repeatable."""
+    """Set any field of the peft configuration, such as use_dora=true; repeatable."""
 
     @field_validator("method")
     @classmethod
@@ -214,31 +215,32 @@ class AdapterOptions(Options):
 
 
 class TrainingOptions(Options):
-    """How an adapter is trained."""
+    """Adapter training."""
 
     panel: ClassVar[str | None] = "Training"
 
     steps: int = Field(default=500, ge=1)
-    """Updates of the weights."""
+    """Number of optimizer steps."""
     batch: int = Field(default=8, ge=1)
-    """Examples in one forward pass of one process."""
+    """Training examples per forward pass and process."""
     accumulate: int = Field(default=1, ge=1)
-    """Forward passes before each update."""
+    """Gradient accumulation: forward passes per optimizer step."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 2e-4
     """Peak learning rate."""
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
     """Learning rate schedule."""
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.03
-    """Share of steps in which the learning rate rises from 0."""
+    """Share of steps for learning rate warm-up from 0."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """AdamW weight decay."""
     clip: Annotated[float, Field(gt=0.0)] = 1.0
-    """Largest norm of the gradient."""
+    """Gradient clipping: largest norm."""
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    """Type of activations in training; no for the model's own."""
+    """Dtype of activations in training; no keeps the model dtype."""
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, more time."""
+    """Recompute activations instead of keeping them: less memory, more time."""
     save_every: int = Field(default=100, ge=1)
-    """Steps between checkpoints, to resume from."""
+    """Number of steps between checkpoints, from which training resumes."""
     patience: int | None = Field(default=None, ge=1)
-    """Checkpoints without a lower validation loss before training ends, keeping the best; needs a validation split."""
+    """Early stopping: number of checkpoints without a lower validation loss before training ends, keeping the best;
+    needs --validation-split."""

@@ -1,4 +1,4 @@
-"""A recipe: every option of a build, checked, as YAML and back. Owns the way from values to options and to a file."""
+"""A recipe: all checked options of a build, read and written as YAML. Owns the way from values to options and file."""
 
 from __future__ import annotations
 
@@ -22,49 +22,51 @@ from datasetkit.options.sources import Source
 
 
 def _read_shares(value: object) -> object:
-    """Read shares that were typed as ``train=.9,validation=.05,test=.05``."""
+    """Read shares typed as ``train=.9,validation=.05,test=.05``."""
     if not isinstance(value, str):
         return value
     try:
         pairs = [(name.strip(), float(share)) for name, share in (item.split("=") for item in value.split(","))]
     except ValueError:
-        raise ValueError("give shares as train=.9,validation=.05,test=.05") from None
+        raise ValueError("give shares, such as train=.9,validation=.05,test=.05") from None
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a split is named twice; give every split once")
     return dict(pairs)
 
 
 class LimitOptions(Options):
-    """What an image may cost before it is decoded."""
+    """Largest images that are read."""
 
     max_bytes: int = Field(default=ImageLimits().max_bytes, ge=1)
-    """Largest image file that is opened, in bytes."""
+    """Largest image file to read, in bytes."""
     max_pixels: int = Field(default=ImageLimits().max_pixels, ge=1, le=MOST_PIXELS)
-    """Largest image that is decoded, in pixels."""
+    """Largest image to decode, in pixels."""
 
 
 class RecordOptions(Options):
-    """What becomes of the records, whatever their source."""
+    """How records are processed, whatever their source."""
 
     splits: Annotated[dict[str, float] | None, BeforeValidator(_read_shares), Typed("NAME=SHARE,...")] = None
-    """Shares by a hash of the image, as train=.9,validation=.05,test=.05.  [default: the source's own splits, or train]
-    """
+    """Split shares, drawn by a hash of each image, such as train=.9,validation=.05,test=.05.  [default: the splits of
+    the source, or train]"""
     splits_exact: bool = False
-    """Cut the sorted hashes of all readable images so that the shares are exact; adding images moves the borders."""
+    """Make split shares exact, by cutting the sorted hashes of all readable images; adding images may then move others
+    to another split."""
     key_max: int | None = Field(default=None, ge=1)
-    """Keep the N most salient of the mentioned objects as key objects.  [default: all]"""
+    """Largest number of key objects per image: the N most salient mentioned objects.  [default: all mentioned
+    objects]"""
     license: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] | None = None
-    """License of images whose source names none."""
+    """License of images for which the source names none."""
     overlay: bool = True
-    """Add a column of small images with the masks drawn on them."""
+    """Add a column of small images with masks drawn on them."""
     limit: int | None = Field(default=None, ge=1, le=2**53)
-    """Read the first N entries of the source only."""
+    """Read only the first N entries of the source."""
     part_size: int = Field(default=1000, ge=1, le=2**53)
-    """Entries per part, the unit of resuming; a part makes at most one shard per split."""
+    """Number of entries per part, the unit of resuming; a part yields at most one shard per split."""
     phrases: Annotated[PhraseFinder, Typed("NAME")] = NounPhraseOptions()
-    """Finder of noun phrases: noun-phrases, the name of a plug-in, or package.module:Class."""
+    """Phrase finder: noun-phrases, a plug-in by name, or package.module:Class."""
     filters: Annotated[tuple[Filter, ...], Several, Typed("NAME", is_repeatable=True)] = ()
-    """Filter of records: the name of a plug-in, package.module:Class, or '{name: ..., OPTION: ...}'; repeatable."""
+    """Record filter: a plug-in by name, package.module:Class, or '{name: ..., OPTION: ...}'; repeatable."""
 
     @field_validator("splits")
     @classmethod
@@ -84,35 +86,35 @@ class RecordOptions(Options):
     @model_validator(mode="after")
     def _check_exact(self) -> Self:
         if self.splits_exact and self.splits is None:
-            raise ValueError("splits_exact cuts shares, and there are none; give them as splits, train=.9,test=.1")
+            raise ValueError("splits_exact needs shares; give splits, such as train=.9,test=.1")
         return self
 
 
 class _Parts(Options):
-    """What comes first in a recipe."""
+    """The first options of a recipe."""
 
     source: Source
-    """Where the records come from."""
+    """Source of the records."""
     grounding: GroundingOptions | None = None
-    """How models find objects, which replace the source's own.  [default: objects are as the source has them]"""
+    """Models that find objects, which replace those of the source.  [default: objects of the source]"""
     limits: LimitOptions = LimitOptions()
-    """What an image may cost."""
+    """Largest images that are read."""
 
 
 class Recipe(RecordOptions, _Parts):
-    """Everything that decides what a build makes."""
+    """All options that affect the result of a build."""
 
     @property
     def image_limits(self) -> ImageLimits:
-        """The limits in the loader's own form."""
+        """The limits, as the image loader takes them."""
         return ImageLimits(self.limits.max_bytes, self.limits.max_pixels)
 
     def published(self) -> dict[str, Any]:
         """Return the recipe as plain values for manifest, card and ``recipe.yaml``.
 
-        Paths are given relative to the innermost folder that holds them all, so that a published recipe tells nothing
-        of the machine, and builds again wherever the source's files keep their places to each other. Addresses of
-        remote places are given as they are.
+        Paths are relative to the innermost folder that contains them all, so that a published recipe reveals nothing
+        about the machine, and works wherever the source's files have the same relative paths. Remote URIs stay as they
+        are.
         """
         value = to_jsonable_python(self.model_dump(), fallback=str)
         value["phrases"], value["filters"] = self.phrases.published(), [one.published() for one in self.filters]
@@ -129,38 +131,40 @@ class Recipe(RecordOptions, _Parts):
         return value
 
     def _source_places(self) -> list[tuple[str, tuple[Place, ...]]]:
-        """Return the source's options that are paths or addresses, each as a list."""
+        """Return the source's options that are paths or URIs, each as a list."""
         options = ((name, item if isinstance(item, tuple) else (item,)) for name, item in self.source)
         return [(name, items) for name, items in options if items and isinstance(items[0], Place)]
 
     def check_places(self) -> None:
-        """Refuse paths that are not there, as those of a recipe read in another folder.
+        """Refuse missing paths, such as those of a recipe read in another folder.
 
         Raises:
-            RecipeError: names the first.
+            RecipeError: a path is missing; names the first one.
 
         """
         for name, places in self._source_places():
             local = [place for place in places if isinstance(place, Path) and "{" not in place.name]
             if missing := [place for place in local if not place.exists()]:
-                raise RecipeError(f"{missing[0]} is not there; give the folder that {name} is below as --root")
+                raise RecipeError(f"{missing[0]} does not exist; give the folder that contains {name} as --root")
 
     @classmethod
     def read(cls, path: Path, root: Path, *, allow_code: bool = False) -> Recipe:
-        """Read a YAML recipe; relative paths of its source are taken from ``root``.
+        """Read a YAML recipe; relative paths of its source start at ``root``.
 
         Args:
-            path: of the file.
-            root: folder below which the paths are.
+            path: path of the file.
+            root: folder that relative paths start at.
             allow_code: whether it may name classes, whose modules are then imported.
 
         Raises:
-            RecipeError: the file is missing, not YAML, has options that do not exist, or names a class.
+            RecipeError: the file is missing, not YAML, has unknown options, or names a class without ``allow_code``.
 
         """
         value = read_options(path, "recipe", allow_code=allow_code)
         if _is_of_objects(value):
-            raise RecipeError(f"{path} is of a build from objects in Python; call datasetkit.build with them again")
+            raise RecipeError(
+                f"{path} belongs to a build from Python objects; call datasetkit.build with these objects instead"
+            )
         try:
             recipe = cls.checked(value)
         except RecipeError as error:
@@ -176,12 +180,12 @@ class Recipe(RecordOptions, _Parts):
 
 
 def _is_of_objects(value: object) -> bool:
-    """Return whether a recipe has a part that was an object: it names the digest of its settings."""
+    """Return whether a recipe has a part that was a Python object, for which it records the digest of its settings."""
     if isinstance(value, dict):
         return "settings" in value or any(map(_is_of_objects, value.values()))
     return isinstance(value, list) and any(map(_is_of_objects, value))
 
 
 def recipe_yaml(published: Mapping[str, Any]) -> str:
-    """Spell a published recipe as YAML, in the order of its options."""
+    """Return a published recipe as YAML, in the order of its options."""
     return yaml.safe_dump(dict(published), sort_keys=False, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""Options of the sources, and the registry that names them. Owns their names, ranges and defaults.
+"""Options of the sources, and the registry of sources. Owns their names, ranges and defaults.
 
 The options of a source are the first argument of its class in ``datasetkit.sources``, and the command line of
 ``datasetkit build NAME``. A new source is one class of options here and one line in the registry.
@@ -21,7 +21,7 @@ from datasetkit.runtime.registry import Builtin, Registry
 
 def _place(value: object) -> Place:
     if not isinstance(value, str | Place):
-        raise ValueError("give a path, or a URI as s3://bucket/prefix")  # noqa: TRY004 - what pydantic tells
+        raise ValueError("give a path, or a URI such as s3://bucket/prefix")  # noqa: TRY004 - for pydantic
     return as_place(value)
 
 
@@ -30,35 +30,35 @@ Places = Annotated[tuple[Annotated[Place, PlainValidator(_place)], ...], Commas,
 
 
 class SourceOptions(PartOptions):
-    """What the pipeline asks of a source's options; a plug-in's own are a subclass."""
+    """What the pipeline needs to know of a source's options; the options of a plug-in are a subclass."""
 
     preset: ClassVar[str | None] = None
-    """Models that find the objects where none are named."""
+    """Preset of the models that find the objects, if the user names none."""
 
     @property
     def has_objects(self) -> bool:
-        """Whether the source knows what is in its images; whole records of a built dataset do not count here."""
+        """Whether the source has objects; whole records of a built dataset do not count here."""
         return False
 
     @property
     def may_lack_descriptions(self) -> bool:
-        """Whether an image without a description is kept."""
+        """Whether images without a description are kept."""
         return True
 
 
 class InstanceSourceOptions(InstanceOptions, SourceOptions):
-    """A source that was given as an object."""
+    """A source given as an object."""
 
 
 class DescribedOptions(SourceOptions):
-    """What sources have in common whose images may lack descriptions."""
+    """Options of sources whose images may lack descriptions."""
 
     require_description: bool = False
     """Drop images without a description."""
 
     @property
     def may_lack_descriptions(self) -> bool:
-        """Whether an image without a description is kept."""
+        """Whether images without a description are kept."""
         return not self.require_description
 
 
@@ -67,49 +67,49 @@ def _check_encoding(value: str | None) -> str | None:
         try:
             "".encode(value)
         except (LookupError, ValueError):
-            raise ValueError("there is no such encoding; give one as cp1252, latin-1, utf-16 or gbk") from None
+            raise ValueError("there is no such encoding; give one such as cp1252, latin-1, utf-16 or gbk") from None
     return value
 
 
 class TextFileOptions(SourceOptions):
-    """What sources have in common whose texts are in files of text."""
+    """Options of sources that read text files."""
 
     encoding: Annotated[str | None, AfterValidator(_check_encoding)] = None
-    """Encoding of text files, as cp1252.  [default: UTF-8, or by their byte-order mark]"""
+    """Encoding of text files, such as cp1252.  [default: UTF-8, or as their byte-order mark says]"""
 
 
 class IgnoringOptions(SourceOptions):
-    """What sources have in common that refuse texts and masks of which nothing would be made."""
+    """Options of sources that refuse texts and masks that the build would not use."""
 
     ignore: Annotated[tuple[str, ...], Several, Typed("NAME", is_repeatable=True)] = ()
-    """Pass over a column, file, folder or ending (.txt) on purpose; repeatable."""
+    """Column, file, folder or file extension (.txt) to leave unused on purpose; repeatable."""
 
 
 class AnnotatedOptions(DescribedOptions):
-    """What sources have in common whose images may come with objects."""
+    """Options of sources whose images may come with objects."""
 
     relabel: bool = False
-    """Let the models of --preset replace the objects that the source has."""
+    """Replace the objects of the source by those that the models of --preset find."""
 
 
 class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
-    """Build from data in COCO's format: human masks, captions aligned to them."""
+    """Build from COCO data: human masks, and captions aligned to them."""
 
     name: Literal["coco"] = "coco"
     images: PlaceOption
     """Folder of the images."""
     instances: PlaceOption | None = None
-    """COCO instances JSON: human masks."""
+    """COCO instances JSON, with human masks."""
     captions: PlaceOption | None = None
     """COCO captions JSON."""
     caption: Literal["auto", "first", "longest", "all", "best-aligned"] = Field(
         default="auto", json_schema_extra={BEFORE: "first"}
     )
-    """Which of an image's captions; all makes one record each. auto takes the first, but all of our own exports, whose
-    records come back as they were."""
+    """Captions to use per image; all yields one record per caption. auto uses the first one, except in exports of
+    datasetkit, whose records are restored with all."""
     crowds: Literal["auto", "keep", "instances", "ignore"] = Field(default="auto", json_schema_extra={BEFORE: "keep"})
-    """What instances with iscrowd are: crowds (keep), single things (instances), or crowds whose masks are left out
-    (ignore); auto keeps them, but takes them as single things where every instance has iscrowd, as CVAT exports it."""
+    """Meaning of iscrowd: crowds (keep), single objects (instances), or crowds whose masks are left out (ignore). auto
+    means keep, or, if every instance has iscrowd, as in CVAT's exports, instances."""
 
     @model_validator(mode="after")
     def _check_files(self) -> CocoOptions:
@@ -124,21 +124,21 @@ class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
 
     @property
     def may_lack_descriptions(self) -> bool:
-        """Whether an image without a description is kept; without captions all are."""
+        """Whether images without a description are kept; without captions all are."""
         return self.captions is None or not self.require_description
 
 
 class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
-    """Build from a folder of images, descriptions from its metadata files, or from a file of text for each image.
+    """Build from a folder of images, with descriptions in metadata files or in one text file per image.
 
-    Records of an export to imagefolder come back whole.
+    Records exported to imagefolder are restored in full.
     """
 
     name: Literal["folder"] = "folder"
     folder: Annotated[Place, PlainValidator(_place), Typed("PATH|URI", is_argument=True)]
     """Folder of images, with metadata.jsonl, .csv or .parquet, or with NAME.txt next to NAME.jpg."""
     metadata: str | None = None
-    """Name of the metadata files, as captions.csv.  [default: metadata.jsonl, .csv, .tsv or .parquet]"""
+    """Name of the metadata files, such as captions.csv.  [default: metadata.jsonl, .csv, .tsv or .parquet]"""
     file_column: str | None = None
     """Metadata column that names the images.  [default: file_name]"""
     caption_column: str | None = None
@@ -146,14 +146,14 @@ class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
 
     @property
     def is_plain(self) -> bool:
-        """Whether no column is named, so that rows of an export come back as the records that they were."""
+        """Whether no column is named, so that rows of an export are restored as records."""
         return self.file_column is self.caption_column is None
 
 
 class ToyworldOptions(SourceOptions):
-    """Build from rendered scenes: descriptions and questions, objects found by the shipped models; no download.
+    """Build from rendered scenes with descriptions and questions; shipped models find the objects, without a download.
 
-    --preset none keeps the exact masks instead.
+    --preset none keeps the exact masks of the scenes instead.
     """
 
     preset: ClassVar[str | None] = "toyworld"
@@ -162,69 +162,71 @@ class ToyworldOptions(SourceOptions):
     count: int = Field(default=100, ge=1)
     """Number of scenes."""
     scene_split: Literal["train", "validation", "test"] = "train"
-    """Which of the disjoint ranges of seeds."""
+    """Range of scene seeds; the three ranges are disjoint."""
     size_px: int = Field(default=384, ge=64, le=1024)
-    """Side of the square images, in pixels."""
+    """Side length of the square images, in pixels."""
     domain: Literal["base", "shifted"] = "base"
-    """Words, caption style and backgrounds; shifted renames colours and shapes, for tuning experiments."""
+    """Domain of the scenes: words, caption style and backgrounds. shifted renames colours and shapes, for tuning
+    experiments."""
 
     @property
     def has_objects(self) -> bool:
-        """Every scene comes with all of its objects."""
+        """True: every scene comes with all of its objects."""
         return True
 
     @property
     def may_lack_descriptions(self) -> bool:
-        """Every scene has one."""
+        """False: every scene has a description."""
         return False
 
 
 class TableOptions(IgnoringOptions, AnnotatedOptions):
-    """What the sources of rows have in common.
+    """Options of sources that read rows.
 
-    Where any column is named, rows of built datasets are read as plain rows, without their objects.
+    If any column is named, rows of built datasets are read as plain rows, without their objects.
     """
 
     image_column: str | None = None
-    """Column of the encoded images.  [default: found by its type and name]"""
+    """Column of the images, as encoded files.  [default: found by its type and name]"""
     text_column: str | None = None
-    """Column of the descriptions, or a path in one (sentences.raw).  [default: description, caption or text]"""
+    """Column of the descriptions, or a path into a nested one (sentences.raw).  [default: description, caption or
+    text]"""
     id_column: str | None = None
-    """Column of the records' ids.  [default: rows are numbered]"""
+    """Column of the record ids.  [default: row numbers]"""
 
     @property
     def names_columns(self) -> bool:
-        """Whether a column is named other than that of the descriptions, so that to have none is meant."""
+        """Whether another column than that of the descriptions is named, so that records without text are intended."""
         return not (self.image_column is self.id_column is None)
 
 
 class ParquetOptions(TableOptions):
-    """Build from rows with an image and a text; rows of a built folder come back as the records they were."""
+    """Build from Parquet rows with an image and a text; rows of a built folder are restored as records."""
 
     name: Literal["parquet"] = "parquet"
     files: Places = Field(min_length=1)
-    """Parquet files, or folders of them; built folders, too."""
+    """Parquet files, or folders of them, including built folders."""
 
 
 class HubOptions(TableOptions):
-    """Build from a dataset on the Hub with images and texts; one that was built here comes back whole."""
+    """Build from a dataset on the Hub with images and texts; one that datasetkit built is restored in full."""
 
     name: Literal["hub"] = "hub"
     repo: Annotated[str, Typed(is_argument=True)] = Field(pattern=r"^[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*$")
-    """user/name of a dataset on the Hub, or its address; a revision in it counts as --revision."""
+    """Dataset on the Hub, as user/name or URL; a revision in the URL counts as --revision."""
     config: str | None = None
-    """Configuration, where there are several."""
+    """Dataset configuration, if there are several."""
     split: str | None = Field(default=None, pattern=r"^\w+(\.\w+)*$")
-    """Read this split only.  [default: all, each kept apart]"""
+    """Read this split only.  [default: all splits, kept separate]"""
     revision: str | None = None
-    """Branch, tag or commit.  [default: the newest; its commit is recorded]"""
+    """Dataset revision: branch, tag or commit.  [default: the newest commit, which is recorded]"""
     streaming: bool = False
-    """Read rows as they are needed, without downloading all."""
+    """Stream rows as they are needed, instead of downloading the dataset first."""
 
     @model_validator(mode="before")
     @classmethod
     def _read_address(cls, values: Any) -> Any:
-        """Take the name and the revision out of an address; every spelling of a commit makes the same build."""
+        """Read name and revision from a URL; every spelling of a commit makes the same build."""
         repo = values.get("repo") if isinstance(values, Mapping) else None
         address = hub_address(repo, "dataset") if isinstance(repo, str) else None
         if address is None:
@@ -234,23 +236,23 @@ class HubOptions(TableOptions):
 
 
 class WebdatasetOptions(IgnoringOptions, TextFileOptions, AnnotatedOptions):
-    """Build from WebDataset shards: KEY.jpg with KEY.txt or KEY.json; nothing is unpacked."""
+    """Build from WebDataset shards: KEY.jpg with KEY.txt or KEY.json, read without unpacking."""
 
     name: Literal["webdataset"] = "webdataset"
     shards: Places = Field(min_length=1)
-    """Tar files, folders of them, or 'part-{000..041}.tar'."""
+    """Tar files, folders of them, or a range such as 'part-{000..041}.tar'."""
     text_column: str | None = None
-    """Key of KEY.json with the text.  [default: KEY.txt, else description, caption or text]"""
+    """Key of the text in KEY.json.  [default: KEY.txt, else description, caption or text]"""
     text_member: str | None = None
-    """Ending of the members with the text.  [default: txt, else caption]"""
+    """Extension of the text files in the shards.  [default: txt, else caption]"""
 
 
 class RowsOptions(InstanceSourceOptions, TableOptions):
-    """Rows that were given as an object: a list of dictionaries, a datasets.Dataset, or a sequence of a plug-in."""
+    """Rows given as an object: a list of dictionaries, a datasets.Dataset, or a plug-in's sequence."""
 
     @classmethod
     def of(cls, instance: Any) -> Self:
-        """Hold rows; of data, which are nobody's class, there is no more to say."""
+        """Wrap rows; plain data have neither a class to name nor settings."""
         options = super().of(instance)
         return options.model_copy(update={"name": "rows", "settings": ""}) if is_data(instance) else options
 
@@ -271,13 +273,13 @@ Source = Annotated[SerializeAsAny[SourceOptions], _KINDS]
 
 
 def options_of_source(name: str) -> type[SourceOptions]:
-    """Return the options class of a source by its name, or by its class as ``package.module:Class``."""
+    """Return the options class of a source, given by name or as ``package.module:Class``."""
     found = _KINDS.options(name)
     return found if issubclass(found, SourceOptions) else SourceOptions
 
 
 def guess_source(place: str | os.PathLike[str]) -> SourceOptions | None:
-    """Return the source that reads a path, or a name on the Hub; None where nothing does."""
+    """Return options of the source that reads a path, or a name on the Hub; None where none does."""
     path, text = Path(place), str(place)
     if (path / "manifest.json").is_file() or path.suffix == ".parquet":
         return ParquetOptions(files=(as_place(text),))

@@ -1,1 +1,1 @@
-"""What runs where: devices, batches, threads, checkpoints, registries. Knows nothing of records."""
+"""Execution: devices, batches, threads, checkpoints, registries. Knows nothing about records."""

@@ -1,4 +1,4 @@
-"""Batches that shrink when memory runs out. Owns the halving, and what becomes of an item that does not fit alone."""
+"""Batches that shrink when memory runs out. Owns the halving, and the error of an item that does not fit by itself."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Result = TypeVar("Result")
 
 
 class Batches(Generic[Item, Result]):
-    """Calls a function on batches of items; halves the batch each time memory runs out, and keeps it so.
+    """Calls a function on batches of items; halves the batch size for good each time memory runs out.
 
     Args:
-        function: gives one result an item, in order; an error where an item has none.
-        size: how many items it is given at once at first.
+        function: returns one result per item, in order, or an error for an item without a result.
+        size: initial number of items per batch.
 
     """
 
@@ -31,7 +31,7 @@ class Batches(Generic[Item, Result]):
         self.size = size
 
     def run(self, items: Sequence[Item]) -> list[Result | UnusableError]:
-        """Give the result of every item, in order; ``out_of_memory`` for one that does not fit alone."""
+        """Return the result of every item, in order; ``out_of_memory`` for an item that does not fit by itself."""
         results: list[Result | UnusableError] = []
         while len(results) < len(items):
             batch = items[len(results) : len(results) + self.size]
@@ -41,7 +41,7 @@ class Batches(Generic[Item, Result]):
             elif len(batch) > 1:
                 self.size = len(batch) // 2
             else:
-                results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory for this image alone"))
+                results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory for this single image"))
         return results
 
     def _attempt(self, batch: Sequence[Item]) -> Sequence[Result | UnusableError] | None:
@@ -50,7 +50,7 @@ class Batches(Generic[Item, Result]):
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        # Only here, with the exception gone, does nothing hold the tensors of the failed attempt any more.
+        # Only here, with the exception gone, the tensors of the failed attempt are released.
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Where models run. Owns the choice of a device, and what can be refused of it before torch is imported."""
+"""Devices that models run on. Owns their choice, and the checks that need no import of torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _BUILT_WITHOUT = re.compile(r"^(cuda|hip)\b.*= None$", re.MULTILINE)
 
 
 def check_device(device: str) -> str:
-    """Refuse CUDA where torch was built without it, as torch's version file says.
+    """Refuse CUDA if torch was built without it, according to torch's version file.
 
     Raises:
-        ModelError: it was.
+        ModelError: torch was built without CUDA.
 
     """
     found = find_spec("torch")
@@ -27,10 +27,10 @@ def check_device(device: str) -> str:
 
 
 def torch_device(device: str) -> str:
-    """Return the device's name for torch; of ``auto``, CUDA where there is one, else MPS, else the CPU.
+    """Return the name of the device for torch; ``auto`` selects CUDA if available, else MPS, else the CPU.
 
     Raises:
-        ModelError: torch knows or has no such device; the message names those that there are.
+        ModelError: there is no such device; the message names the available ones.
 
     """
     import torch

@@ -1,4 +1,4 @@
-"""Processes that torchrun or ``accelerate launch`` started together. Owns what is known of them before torch is."""
+"""Processes started by torchrun or ``accelerate launch``. Owns what is known about them without importing torch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 
 
 def is_first_process() -> bool:
-    """Return whether this process speaks for all."""
+    """Return whether this process reports for all."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def process_count() -> int:
-    """Return how many there are."""
+    """Return the number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))

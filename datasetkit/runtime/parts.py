@@ -1,4 +1,4 @@
-"""Exchangeable parts at work. Owns how one is made of its options, and that what goes wrong in a plug-in names it."""
+"""Exchangeable parts in use. Owns their creation from options, and the rule that errors in a plug-in name it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from datasetkit.runtime.registry import Origin, Registry, naming, origin_of
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What a method of a part returns.
+    """Return type of a method of a part.
 
     Args:
-        kind: type of the answer, or of each item of a list of as many as the first argument has; where an item has
-            none, an ``UnusableError`` takes its place.
-        is_batch: whether the method takes several items at once; shortage of memory then passes, to be halved.
-        fault: what is wrong with an answer, given it and its item of each argument; None where nothing is.
+        kind: type of the result, or of each item of a list as long as the first argument, in which an
+            ``UnusableError`` may replace an item.
+        is_batch: whether the method takes several items at once; out-of-memory errors then pass, to halve the batch.
+        fault: returns what is wrong with a result, given the result and its item of each argument; None if nothing is.
 
     """
 
@@ -36,18 +36,18 @@ def make_part(
     needs: Sequence[str] | None = None,
     **more: Any,
 ) -> Any:
-    """Make a part.
+    """Create a part.
 
     Args:
-        registry: that names it.
-        options: of the part; its class is given them and ``more``, as far as its constructor has parameters of these
-            names. Where they hold the part itself, it is taken as it is.
-        promises: what its methods return.
-        needs: the methods that it must have; None for all that promise something.
-        more: what else parts of this kind are made of.
+        registry: registry of the part.
+        options: options of the part; the constructor gets them and ``more``, as far as it has parameters of these
+            names. If they contain the part as an object, that is used.
+        promises: return types of its methods.
+        needs: methods that it must have; None for all methods in ``promises``.
+        more: further arguments for parts of this kind.
 
     Raises:
-        PluginError: a plug-in cannot be made, or lacks a method.
+        PluginError: a plug-in cannot be created, or lacks a method.
 
     """
     made, origin = options.instance, origin_of_options(registry, options)
@@ -63,25 +63,25 @@ def make_part(
 
 
 def _made(kind: Any, **given: Any) -> Any:
-    """Call a class with what its constructor has a parameter for."""
+    """Call a class with those arguments that its constructor has parameters for."""
     parameters = inspect.signature(kind).parameters
     return kind(**{name: value for name, value in given.items() if name in parameters})
 
 
 def origin_of_options(registry: Registry, options: Any) -> Origin | None:
-    """Return where the part comes from that options name or hold; None for our own."""
+    """Return the origin of the part that options name or contain; None for a built-in part."""
     if options.instance is None:
         return registry.origin(options.name)
     return origin_of(registry.kind, options.name, options.instance)
 
 
 class Guarded:
-    """A plug-in whose errors, and answers of another form than promised, are one line that names it.
+    """A plug-in whose errors and wrong results are reported in one line that names it.
 
     Args:
         part: the object.
-        origin: where it comes from.
-        promises: of its methods.
+        origin: origin of the plug-in.
+        promises: return types of its methods.
 
     """
 
@@ -92,7 +92,7 @@ class Guarded:
 
     @property
     def identities(self) -> tuple[ModelIdentity, ...]:
-        """The weights in use, where the part says so."""
+        """The weights in use, if the part states them."""
         with naming(self._origin):
             found = tuple(getattr(self._part, "identities", ()))
         if not all(isinstance(one, ModelIdentity) for one in found):
@@ -131,20 +131,20 @@ class Guarded:
             yield from answer
 
     def _check(self, name: str, promise: Promise, args: tuple[Any, ...], answer: Any) -> None:
-        told, rows = f"{self._origin}: {name} returned", [(answer, *args)]
+        start, rows = f"{self._origin}: {name} returned", [(answer, *args)]
         if promise.is_batch:
             if not isinstance(answer, list | tuple) or len(answer) != len(args[0]):
-                raise PluginError(f"{told} {_spelt(answer)} for {len(args[0])} images; return a list of as many")
+                raise PluginError(f"{start} {_spelt(answer)} for {len(args[0])} images; return a list of equal length")
             rows = list(zip(answer, *args, strict=True))
         for item, *of in rows:
             if promise.is_batch and isinstance(item, UnusableError):
                 continue
             if not isinstance(item, promise.kind):
-                raise PluginError(f"{told} {_spelt(item)}, not {_names(promise.kind)}")
+                raise PluginError(f"{start} {_spelt(item)}, not {_names(promise.kind)}")
             with naming(self._origin):
                 fault = promise.fault(item, *of)
             if fault is not None:
-                raise PluginError(f"{told} {fault}")
+                raise PluginError(f"{start} {fault}")
 
 
 def _spelt(answer: object) -> str:

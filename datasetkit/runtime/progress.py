@@ -1,16 +1,16 @@
-"""How far long work is. Owns the type of what is called with it, and the count of bytes from several threads."""
+"""Progress of long work. Owns the type of progress callbacks, and the count of bytes from several threads."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-# What is being done, how much of it is done, and of how much.
+# Stage, amount done, and total amount.
 OnProgress = Callable[[str, int, int], None]
 
 
 def counter(stage: str, total: int, on_progress: OnProgress | None) -> Callable[[int], None]:
-    """Make a function that is called with new bytes, from any thread, and reports the bytes in all."""
+    """Return a function that takes numbers of new bytes, from any thread, and reports their sum."""
     done = 0
     lock = threading.Lock()
 

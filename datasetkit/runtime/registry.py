@@ -1,7 +1,7 @@
-"""Registries: exchangeable parts by name. Owns where a part is looked up, and what of another distribution is in use.
+"""Registries: exchangeable parts by name. Owns the look-up of parts, and the origin of plug-ins in use.
 
-A part is one of ours, was registered, is an entry point of an installed distribution, or is named as
-``package.module:Class``. It is imported only when it is asked for.
+A part is built in, registered, an entry point of an installed distribution, or named as ``package.module:Class``. It is
+imported only when it is requested.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """A part of ours.
+    """A built-in part.
 
     Args:
         path: ``package.module:Class``.
-        options: class of its options; None where it has none.
+        options: class of its options; None if it has none.
         packages: optional packages that it needs.
 
     """
@@ -45,15 +45,15 @@ class Builtin:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a part that is not ours comes from.
+    """Origin of a plug-in.
 
     Args:
-        kind: what it is ("detector").
-        name: as it was asked for.
+        kind: kind of part ("detector").
+        name: requested name.
         path: ``package.module:Class``.
-        distribution: name of the installed distribution; None where it belongs to none.
-        version: of that distribution.
-        sha256: of the file that the class is written in, since a version does not always change with it; None where
+        distribution: name of the installed distribution; None if it belongs to none.
+        version: version of that distribution.
+        sha256: digest of the file that defines the class, since its version does not always change with it; None if
             there is no such file.
 
     """
@@ -66,7 +66,7 @@ class Origin:
     sha256: str | None = None
 
     def __str__(self) -> str:
-        """Name it in one line, for messages."""
+        """Return a one-line name for messages."""
         of = f" of {self.distribution} {self.version}" if self.distribution else ""
         return f"{self.kind} {self.name}{'' if self.name == self.path else f' ({self.path})'}{of}"
 
@@ -75,8 +75,8 @@ class Registry:
     """Parts of one kind by name.
 
     Args:
-        kind: what the parts are, for messages ("source"); the group of their entry points is ``datasetkit.KINDs``.
-        builtin: those of ours.
+        kind: kind of the parts, for messages ("source"); their entry points have the group ``datasetkit.KINDs``.
+        builtin: built-in parts by name.
 
     """
 
@@ -96,10 +96,10 @@ class Registry:
         return tuple(sorted({*self.builtin, *self._registered, *(point.name for point in self._points())}))
 
     def register(self, name: str, part: Any) -> None:
-        """Make a part known by a name, in this process.
+        """Register a part by name, in this process.
 
         Args:
-            name: that no part has yet.
+            name: a name that no part has yet.
             part: the class.
 
         Raises:
@@ -107,11 +107,11 @@ class Registry:
 
         """
         if name in self.names and self._registered.get(name) is not part:
-            raise PluginError(f"{self.kind} {name} is there already; register {part!r} by another name")
+            raise PluginError(f"there is already a {self.kind} {name}; register {part!r} by another name")
         self._registered[name] = part
 
     def has(self, name: str) -> bool:
-        """Return whether a name is known, or is a class as ``package.module:Class``."""
+        """Return whether a name is known, or a class, written ``package.module:Class``."""
         return name in self.names or is_dotted(name)
 
     def load(self, name: str) -> Any:
@@ -119,8 +119,8 @@ class Registry:
 
         Raises:
             UnknownNameError: no part has that name; the message lists those that exist.
-            MissingPackageError: a package that a part of ours needs does not work here.
-            PluginError: it cannot be imported.
+            MissingPackageError: a package that a built-in part needs does not work here.
+            PluginError: the part cannot be imported.
 
         """
         if name in self.builtin:
@@ -135,12 +135,12 @@ class Registry:
                 f"{', or' if self.names else 'give'} a class as package.module:Class"
             )
         if is_dotted(name) and str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))  # last, so that no file there hides a package
+            sys.path.append(str(Path.cwd()))  # last, so that no local file hides a package
         with naming(origin, "cannot be imported"):
             return _imported(origin.path)
 
     def options(self, name: str, default: Any) -> Any:
-        """Return the class of a part's options, ``default`` where it has none of its own; see :meth:`load`."""
+        """Return the class of a part's options, or ``default`` if it has none; see :meth:`load`."""
         if name in self.builtin:
             return self.builtin[name].options or default
         loaded, origin = self.load(name), self.origin(name)
@@ -150,7 +150,7 @@ class Registry:
             return getattr(loaded, "Options", default)
 
     def origin(self, name: str) -> Origin | None:
-        """Return where a part comes from; None for our own, and for names that nobody knows.
+        """Return the origin of a part; None for a built-in part or an unknown name.
 
         Raises:
             PluginError: several distributions have a part of that name.
@@ -172,17 +172,17 @@ class Registry:
         return _dotted_origin(self.kind, name, name) if is_dotted(name) else None
 
     def _points(self) -> Iterable[metadata.EntryPoint]:
-        """Return the entry points of installed distributions; none takes the name of a part of ours."""
+        """Return the entry points of installed distributions; names of built-in parts are ignored."""
         return [point for point in metadata.entry_points(group=self.group) if point.name not in self.builtin]
 
 
 def is_dotted(name: str) -> bool:
-    """Return whether a name is a class as ``package.module:Class``; shipped models are called ``toyworld:NAME``."""
+    """Return whether a name is a class, as ``package.module:Class``; shipped models are called ``toyworld:NAME``."""
     return bool(_DOTTED.fullmatch(name)) and not name.startswith(PREFIX)
 
 
 def origin_of(kind: str, name: str, part: Any) -> Origin:
-    """Return where a part comes from that is here as a class, a function or an object."""
+    """Return the origin of a part given as a class, a function or an object."""
     named = part if hasattr(part, "__qualname__") else type(part)
     return _dotted_origin(kind, name, f"{named.__module__}:{named.__qualname__}")
 
@@ -195,11 +195,11 @@ def _dotted_origin(kind: str, name: str, path: str) -> Origin:
 
 
 def _source_digest(path: str) -> str | None:
-    """Hash the file of a class, which is found without importing it, unless it lies in a package."""
+    """Hash the file that defines a class, which is found without importing it unless it is in a package."""
     module = path.partition(":")[0]
     try:
         spec = sys.modules[module].__spec__ if module in sys.modules else find_spec(module)
-    except Exception:  # noqa: BLE001 - a package that the module lies in is imported, and may raise anything
+    except Exception:  # noqa: BLE001 - the package of the module is imported, and may raise anything
         return None
     file = None if spec is None or spec.origin is None else Path(spec.origin)
     return file_sha256(file) if file is not None and file.is_file() else None
@@ -211,17 +211,17 @@ def _imported(path: str) -> Any:
 
 
 @contextmanager
-def naming(origin: Origin, what: str = "went wrong", passing: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
-    """Name a plug-in in whatever is raised in it: it is somebody else's code, which may raise anything.
+def naming(origin: Origin, what: str = "failed", passing: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    """Turn any error in the body into one that names the plug-in, whose code may raise anything.
 
     Args:
-        origin: of the plug-in.
-        what: went wrong, for the message.
-        passing: errors that pass as they are, as do those of an image that cannot be used; with ``MemoryError``, what
-            torch raises where memory runs out, too.
+        origin: origin of the plug-in.
+        what: what failed, for the message.
+        passing: errors that are not replaced, in addition to those of an unusable image; ``MemoryError`` includes
+            out-of-memory errors of torch.
 
     Raises:
-        PluginError: one line.
+        PluginError: the body failed; one line.
 
     """
     try:
@@ -229,7 +229,7 @@ def naming(origin: Origin, what: str = "went wrong", passing: tuple[type[BaseExc
     except BaseException as error:
         if isinstance(error, (UnusableError, PluginError, KeyboardInterrupt, GeneratorExit, *passing)):
             raise
-        told = error_text(error) or "an error without a text"
+        text = error_text(error) or "an error without a message"
         if MemoryError in passing and is_out_of_memory(error) and isinstance(error, MemoryError | RuntimeError):
             raise
-        raise PluginError(f"{origin} {what}: {type(error).__name__}: {told}") from error
+        raise PluginError(f"{origin} {what}: {type(error).__name__}: {text}") from error

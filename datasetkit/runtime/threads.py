@@ -1,4 +1,4 @@
-"""Work on one machine. Owns the threads that read ahead of the writer."""
+"""Threads on one machine. Owns those that read ahead of the writer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _AHEAD_PER_WORKER = 4
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result]:
-    """Apply ``function`` to the items in threads; give the results in the items' order.
+    """Apply ``function`` to the items in threads; yield the results in the order of the items.
 
-    At most a few results a worker are ever held, so memory does not grow with the number of items. When the consumer
-    stops early, or an item raises, what was not started is cancelled.
+    Only a few results per worker are held at a time, so memory does not grow with the number of items. If the consumer
+    stops early, or an item raises, items that were not started are cancelled.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Result]] = deque()

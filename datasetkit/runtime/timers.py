@@ -1,4 +1,4 @@
-"""How long each stage of a build is at work. Owns the clocks; who shows them decides how."""
+"""Working time of each stage of a build. Owns the clocks, not their display."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class Stages:
-    """Seconds at work and items done, stage by stage; several threads may add to them."""
+    """Working seconds and items done, per stage; thread-safe."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -18,7 +18,7 @@ class Stages:
 
     @contextmanager
     def timed(self, stage: str, items: int = 1) -> Iterator[None]:
-        """Add the body's time to a stage, and its items where it ends well."""
+        """Add the time of the body to a stage, and its items unless it raises."""
         start = time.perf_counter()
         done = 0
         try:
@@ -31,6 +31,6 @@ class Stages:
 
     @property
     def rates(self) -> dict[str, float]:
-        """Items a second of work, by stage in the order in which they were first heard of."""
+        """Items per second of work, per stage, in the order of their first use."""
         with self._lock:
             return {name: self.items[name] / spent for name, spent in self.seconds.items() if spent > 0}

@@ -1,1 +1,1 @@
-"""What lies in a built folder: parts, shards, manifest, statistics, card, preview, and their verification."""
+"""Contents of a built folder: parts, shards, manifest, statistics, card, preview, and their verification."""

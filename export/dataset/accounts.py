@@ -1,7 +1,7 @@
-"""What the input files of each part were like. Owns the file that holds it next to OUT, and is never published.
+"""State of the input files of each part. Owns the file that records it next to OUT, and is never published.
 
-A built folder holds no times and no names of this machine's folders, so this is in ``.NAME.inputs.jsonl`` beside it. A
-line belongs to a part by the hashes of its shards: one that was left by another build counts for nothing.
+A built folder contains no times and no local folder names, so these are in ``.NAME.inputs.jsonl`` next to it. A line
+belongs to a part if the hashes of its shards match: lines that another build left are ignored.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Account = dict[str, Any]
 
 
 def accounts_path(folder: Path) -> Path:
-    """Return where the accounts of a built folder are."""
+    """Return the path of the accounts of a built folder."""
     whole = real_path(folder)
     return whole.parent / f".{whole.name}.inputs.jsonl"
 
 
 def read_accounts(folder: Path, manifest: Manifest) -> dict[int, Account]:
-    """Read the accounts of the parts of a built folder, as far as there are any."""
+    """Read the accounts of the parts of a built folder, as far as they exist."""
     parts = {part.index: part for part in manifest.parts}
     found = {}
     with suppress(OSError, KeyError, TypeError, ValueError, RecursionError):
@@ -41,7 +41,7 @@ def read_accounts(folder: Path, manifest: Manifest) -> dict[int, Account]:
 
 
 def write_accounts(folder: Path, manifest: Manifest, account_of: Callable[[int], Account | None]) -> None:
-    """Write the accounts of all parts; where that is not allowed, changes will not be noticed."""
+    """Write the accounts of all parts; without write permission, changes will not be noticed."""
     known = ((part, account_of(part.index)) for part in manifest.parts)
     lines = [
         json.dumps({"part": part.index, "shards": _digests(part), "inputs": account}) + "\n"

@@ -1,4 +1,4 @@
-"""What makes a built folder readable: recipe, statistics, plots and card. Owns the order in which they are made."""
+"""Files that describe a built folder: recipe, statistics, plots and card. Owns the order of their creation."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def describe(
     reason_meanings: Mapping[str, str] | None = None,
     former_card: str | None = None,
 ) -> Manifest:
-    """Write everything beside the shards and the manifest; all of it follows from these two.
+    """Write everything except shards and manifest, from which it all follows.
 
-    The manifest is written again, and returned, with the names of what is not in every folder. The new card takes over
-    what the owner of ``former_card`` wrote; for ``reason_meanings`` see :func:`render_card`.
+    The manifest is rewritten, and returned, with the names of files that not every folder has. The new card keeps what
+    the owner of ``former_card`` wrote; for ``reason_meanings`` see :func:`render_card`.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -52,7 +52,7 @@ def describe(
 
 
 def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) -> None:
-    """Write a built folder's card again from what stands beside it, keeping what its owner wrote into it.
+    """Rewrite the card of a built folder from the files next to it, keeping what its owner wrote.
 
     For ``reason_meanings`` see :func:`render_card`.
 
@@ -70,7 +70,7 @@ def update_card(folder: Path, reason_meanings: Mapping[str, str] | None = None) 
     try:
         card = _merged_card(manifest, statistics, images, reason_meanings, published)
     except BuiltFolderError as error:
-        raise BuiltFolderError(f"{path} cannot be kept: {error}; mend it, then run this again") from error
+        raise BuiltFolderError(f"{path} cannot be kept: {error}; fix it, then run this again") from error
     write_text(path, card)
 
 
@@ -85,12 +85,12 @@ def _merged_card(
         return render_card(manifest, statistics, images, reason_meanings)
     front, _ = split_card(published)
     name = read_front_matter(published).get("pretty_name") if front.strip() else None
-    title = name if isinstance(name, str) and name.strip() else None  # what the card's owner calls the dataset
+    title = name if isinstance(name, str) and name.strip() else None  # the name that the owner gave the dataset
     return merge_card(render_card(manifest, statistics, images, reason_meanings, title), published)
 
 
 def write_plots(statistics: Statistics, folder: Path) -> tuple[Path, ...]:
-    """Draw the plots; matplotlib takes a quarter of a second to import, which no wrong argument should cost."""
+    """Draw the plots; matplotlib is imported late, so that errors in arguments are reported at once."""
     from datasetkit.export.dataset import plots
 
     return plots.write_plots(statistics, folder)

@@ -1,7 +1,7 @@
-"""The exchange of a published dataset for a new one. Owns which files of OUT are ours, and that it ends whole.
+"""The exchange of a published dataset for a new one. Owns which files of OUT are ours, and the steps of the exchange.
 
 The new dataset is in ``new`` of the journal. ``exchange.json`` appears there when it is complete; from then on every
-step renames one file or folder, and an exchange that was cut short is finished by the next build.
+step renames one file or folder, and the next build finishes an interrupted exchange.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ NEW, _OLD, _PLAN = "new", "old", "exchange.json"
 
 
 def is_begun(journal: Path) -> bool:
-    """Whether an exchange was begun and not finished."""
+    """Whether an exchange was started and not finished."""
     return (journal / _PLAN).exists()
 
 
 def exchange(folder: Path, journal: Path) -> None:
-    """Put what is in the journal's ``new`` in place of what a former build wrote; other files are their owner's."""
+    """Replace what a former build wrote by the contents of ``new`` in the journal; other files are kept."""
     coming = [path.name for path in (journal / NEW).iterdir() if path.name != ASSETS_FOLDER]
     coming += [f"{ASSETS_FOLDER}/{path.name}" for path in (journal / NEW / ASSETS_FOLDER).glob("*")]
     plan = {"leaving": _ours(folder), "coming": sorted(coming, key=lambda name: (name == MANIFEST_NAME, name))}
@@ -42,7 +42,7 @@ def exchange(folder: Path, journal: Path) -> None:
 
 
 def finish(folder: Path, journal: Path) -> None:
-    """Make the moves that are left of an exchange; the manifest leaves first and comes last."""
+    """Make the remaining moves of an exchange; the manifest is removed first and added last."""
     new, old = journal / NEW, journal / _OLD
     plan = read_json(journal / _PLAN)
     for name in plan["leaving"]:

@@ -1,4 +1,4 @@
-"""Files of a built dataset, wherever they are. Owns what verification asks of a folder and of a repository alike."""
+"""Files of a built dataset, local or remote. Owns the common interface that verification needs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from datasetkit.export.dataset.manifest import ASSETS_FOLDER, DATA_FOLDER, PAPER
 
 
 class DatasetFiles(ABC):
-    """What a dataset's files are called, and a local path for each that is read.
+    """Names of the files of a dataset, and a local path for each that is read.
 
     Args:
-        papers: folder that holds manifest, ledger, recipe, statistics and card, as far as they are there.
-        names: every file that a dataset may be read from, relative, ``/`` between parts.
-        data_names: those of them that must be shards.
+        papers: folder with manifest, ledger, recipe, statistics and card, as far as they exist.
+        names: relative names of all files from which a dataset may be read, ``/`` between parts.
+        data_names: names among them that must be shards.
 
     """
 
@@ -28,35 +28,35 @@ class DatasetFiles(ABC):
 
     @abstractmethod
     def opened(self, name: str) -> AbstractContextManager[Path]:
-        """Give a local path of one of the files, good while the context lasts."""
+        """Yield a local path of one of the files, valid inside the context."""
 
     def tell(self, message: str) -> str:
-        """Give a message about the files with no path in it that nobody knows."""
+        """Return a message about the files without temporary paths."""
         return message
 
 
 class FolderFiles(DatasetFiles):
-    """The files of a folder that ``datasetkit build`` wrote: at its top, of the data and of the plots."""
+    """The files of a folder that ``datasetkit build`` wrote: at the top, of the data and of the plots."""
 
     def __init__(self, folder: Path) -> None:
-        data = [path for path in (folder / DATA_FOLDER).rglob("*") if not path.is_dir()]  # also links that lead nowhere
+        data = [path for path in (folder / DATA_FOLDER).rglob("*") if not path.is_dir()]  # also broken links
         others = (path for path in (*folder.glob("*"), *(folder / ASSETS_FOLDER).rglob("*")) if path.is_file())
         data_names, names = ({path.relative_to(folder).as_posix() for path in paths} for paths in (data, others))
         super().__init__(folder, data_names | names, data_names)
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
-        """Give the file itself."""
+        """Yield the path of the file itself."""
         yield self.papers / name
 
 
 class FetchedFiles(DatasetFiles):
-    """The files of a dataset elsewhere. A shard is on this disk only while it is open.
+    """The files of a remote dataset. A shard is on this disk only while it is open.
 
     Args:
-        title: where they are, for messages.
-        names: of all of them.
-        folder: an empty one, for the papers, which are fetched now, and one shard at a time.
+        title: location of the dataset, for messages.
+        names: names of all files.
+        folder: empty folder for the papers, which are downloaded now, and for one shard at a time.
 
     """
 
@@ -70,15 +70,15 @@ class FetchedFiles(DatasetFiles):
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
-        """Fetch one file; it is deleted when the context ends."""
-        # Under a folder of its own, and by its last part alone: no name leads out of there.
+        """Download one file; it is deleted when the context ends."""
+        # In a separate folder, and by its last part only: no name leads outside.
         with tempfile.TemporaryDirectory(dir=self.papers) as folder:
             path = Path(folder) / PurePosixPath(name).name
             self._fetch(name, path)
             yield path
 
     def tell(self, message: str) -> str:
-        """Give the message with where the files are in place of the temporary folder."""
+        """Return the message with the location of the dataset in place of the temporary folder."""
         return message.replace(str(self.papers), self._title)
 
     @abstractmethod

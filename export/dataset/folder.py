@@ -1,9 +1,9 @@
-"""The folder of a build: what is finished, what goes on, what must not be touched. Owns OUT's journal.
+"""The folder of a build: finished, pending and foreign contents. Owns the journal in OUT.
 
-While a build runs, everything new is in ``OUT/.build``: ``state.json`` says what is being built, and each part leaves
-its shards, its ledger and, last of all, a marker that says it is whole. What is published in OUT stays whole meanwhile:
-the new dataset is put together in ``OUT/.build/new`` and exchanged for it at the end, so that a killed build resumes
-from whole parts, ends in the same bytes, and never leaves less than there was.
+While a build runs, everything new is in ``OUT/.build``: ``state.json`` describes the build, and each part writes its
+shards, its ledger and finally a marker of completion. The published dataset in OUT stays complete meanwhile: the new
+one is assembled in ``OUT/.build/new`` and exchanged for it at the end, so that a killed build resumes from complete
+parts, ends in the same bytes, and never leaves less than there was.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ Task = Literal["build", "retry", "update"]
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a folder's dataset is not there yet, or is just being exchanged; one that stays meanwhile is whole."""
+    """Whether a folder has no dataset yet, or is just being exchanged; a dataset that stays meanwhile is complete."""
     journal = folder / _JOURNAL
     return journal.exists() and (is_begun(journal) or not (folder / MANIFEST_NAME).exists())
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is in a folder.
+    """Contents of a folder.
 
     Args:
-        published: the manifest of the dataset there; None where there is none.
-        pending: what is being built there; None where nothing is.
-        task: how: all parts anew, or those with failures, or those whose input has changed.
+        published: manifest of the dataset; None without one.
+        pending: identity of the unfinished build; None without one.
+        task: its kind: build all parts, or rebuild those with failures, or those with changed input.
 
     """
 
@@ -63,27 +63,27 @@ class Found:
     task: Task
 
     def holds(self, identity: BuildIdentity) -> bool:
-        """Whether the published dataset is of a build, as far as the source's own files are not concerned."""
+        """Whether the published dataset belongs to a build, ignoring the files of the source."""
         return self.published is not None and BuildIdentity.of(self.published).is_same_but_source(identity)
 
     def refusal(self, folder: Path, identity: BuildIdentity) -> OutputError | None:
-        """Say why a build may not go on here; None where it may, as one that kept nothing is no loss."""
+        """Return why a build may not continue here, or None; a build that kept nothing may always be replaced."""
         if self.holds(identity) or (self.pending is not None and self.pending.is_same_but_source(identity)):
             return None
         other = self.pending or (BuildIdentity.of(self.published) if self.published else None)
         if other is None or (self.pending is None and self.published and not self.published.shards):
             return None
         return OutputError(
-            f"{folder} holds another build ({other.difference(identity)}); give another --out, or --overwrite to "
+            f"{folder} contains another build ({other.difference(identity)}); give another --out, or --overwrite to "
             "replace it"
         )
 
 
 def find_build(folder: Path) -> Found:
-    """Read what is in a folder.
+    """Read the contents of a folder.
 
     Raises:
-        OutputError: it is neither empty nor holds a build.
+        OutputError: it is not empty and contains no build.
 
     """
     journal = folder / _JOURNAL
@@ -98,17 +98,17 @@ def find_build(folder: Path) -> Found:
         published = Manifest.read(folder) if is_whole else None
         others = {path.name for path in folder.iterdir()} if folder.exists() else set()
     except (NotADirectoryError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise OutputError(f"{folder} holds no build ({error}); give another --out") from error
+        raise OutputError(f"{folder} contains no build ({error}); give another --out") from error
     if pending is None and published is None and others - (JOURNALS - {_JOURNAL}):
-        raise OutputError(f"{folder} is not empty and holds no build; give another --out")
+        raise OutputError(f"{folder} is not empty and contains no build; give another --out")
     return Found(published, pending, task)
 
 
 def check_free(folder: Path, identity: BuildIdentity) -> Found:
-    """Refuse a folder that holds another build, before models are loaded; their weights are not compared.
+    """Refuse a folder with another build, before models are loaded; their weights are not compared.
 
     Raises:
-        OutputError: it holds another build, or something else.
+        OutputError: the folder contains another build, or something else.
 
     """
     found = find_build(folder)
@@ -125,16 +125,16 @@ def check_free(folder: Path, identity: BuildIdentity) -> Found:
 class BuildFolder:
     """OUT, open for one build; a context manager that keeps other processes out.
 
-    OUT is made if it is not there. With ``overwrite`` another build in it is replaced; one that kept nothing always is.
+    OUT is created if missing. With ``overwrite`` another build in it is replaced; one that kept nothing always is.
 
     Attributes:
-        parts: those that are built.
-        published: the manifest of the dataset in OUT; None where there is none.
-        task: what is to be gone on with; None where the dataset in OUT is the one that is wanted.
+        parts: store of the parts.
+        published: manifest of the dataset in OUT; None without one.
+        task: task to continue; None if the dataset in OUT is the requested one.
 
     Raises:
-        OutputError: OUT holds another build and ``overwrite`` is off, something that is no build, or a build that
-            another process is working on.
+        OutputError: OUT contains another build and ``overwrite`` is off, or something else than a build, or a build
+            that another process is working on.
 
     """
 
@@ -175,37 +175,37 @@ class BuildFolder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the dataset in OUT is the one that is wanted, and nothing of it is under way."""
+        """Whether the dataset in OUT is the requested one, without unfinished work."""
         return self.task is None
 
     @property
     def is_blocked(self) -> bool:
-        """Whether another build, which is to replace the dataset in OUT, was begun there."""
+        """Whether another build, which is to replace the dataset in OUT, was started there."""
         return self.task is None and self._journal.exists()
 
     def begin(self, task: Task) -> None:
-        """Begin to build parts of the published dataset again."""
+        """Start to rebuild parts of the published dataset."""
         if self.is_blocked:
             raise OutputError(
-                f"{self.folder}: a build that is to replace this dataset is not finished; go on with it by its own "
-                "command, or give --overwrite to build this one anew"
+                f"{self.folder}: a build that is to replace this dataset is not finished; resume it by its "
+                "command, or give --overwrite to rebuild this one"
             )
         self._start(task)
 
     def resume(self) -> frozenset[int]:
-        """Bring the journal into a state to go on from; return the numbers of the parts that are whole."""
+        """Prepare the journal for resuming; return the numbers of the complete parts."""
         self.parts.resume((_STATE, _LOCK))
         return frozenset(self.parts.whole)
 
     def publish(
         self, stray: Iterable[Drop], passed_over: Iterable[PassedOver] = (), label_map: LabelMap = ()
     ) -> Manifest:
-        """Put the new dataset together in ``parts.new``; the published one stays until :meth:`close`."""
+        """Assemble the new dataset in ``parts.new``; the published one stays until :meth:`close`."""
         return self.parts.put_together(self._identity, stray, tuple(passed_over), label_map)
 
     @property
     def former_card(self) -> str | None:
-        """What the owner of the build that this one replaces made of its card; None where nothing is its owner's."""
+        """Card of the replaced build with what its owner wrote; None if the owner wrote nothing."""
         path = self.folder / CARD_NAME
         if self.published is None or not path.is_file():
             return None
@@ -213,7 +213,7 @@ class BuildFolder:
             card = path.read_text(encoding="utf-8")
             return owners_part(card, render_card(self.published, Statistics.read(self.folder)))
         except (UnicodeDecodeError, BuiltFolderError) as error:
-            raise OutputError(f"{path} cannot be kept: {error}; mend or delete it, or give another --out") from error
+            raise OutputError(f"{path} cannot be kept: {error}; fix or delete it, or give another --out") from error
 
     def close(self) -> None:
         """Exchange the published dataset for the new one, and remove the journal: the build is complete."""
@@ -223,7 +223,7 @@ class BuildFolder:
         self.published = Manifest.read(self.folder)
 
     def discard(self) -> None:
-        """Remove the journal; the dataset in OUT is what it is."""
+        """Remove the journal; the dataset in OUT is unchanged."""
         self._remove_journal()
         self.task = None
 
@@ -233,8 +233,8 @@ class BuildFolder:
         self._remove_journal()
 
     def _start(self, task: Task) -> None:
-        """Leave a journal without parts; what is published stays as it is."""
-        _ = self.former_card  # one that cannot be kept is refused before anything is built
+        """Start a journal without parts; the published dataset is unchanged."""
+        _ = self.former_card  # a card that cannot be kept is refused before anything is built
         self.task = task
         if self._lock is not None:
             for path in self._journal.glob("part-*.json"):
@@ -247,7 +247,7 @@ class BuildFolder:
             self._fresh.replace(self._journal)
             self._take_lock()
         except OSError as error:
-            # Another process began between: it made, moved or cleared the same folder.
+            # Another process started meanwhile: it created, moved or cleared the same folder.
             if error.errno not in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT}:
                 raise
             raise self._busy() from None
@@ -256,7 +256,7 @@ class BuildFolder:
         return json.dumps(self._identity.to_json() | {"task": task}).encode()
 
     def _take_lock(self) -> None:
-        """Keep other processes out; the system gives the lock back when this one ends, however it ends."""
+        """Keep other processes out; the system releases the lock when this process ends, however it ends."""
         lock = FileLock(self._journal / _LOCK, timeout=0, thread_local=False)
         try:
             lock.acquire()
@@ -273,7 +273,7 @@ class BuildFolder:
             self._lock = None
 
     def _remove_journal(self) -> None:
-        if os.name == "nt":  # Windows moves no folder in which a file is open
+        if os.name == "nt":  # Windows cannot move a folder with an open file
             self._release_lock()
         self._journal.replace(self._gone)
         self._release_lock()

@@ -1,4 +1,4 @@
-"""Which build a folder belongs to. Owns the comparison that decides whether a build may go on there."""
+"""Identity of a build. Owns the comparison that decides whether a build may resume in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datasetkit.runtime.registry import Origin
 
 @dataclass(frozen=True, slots=True)
 class BuildIdentity:
-    """What makes two builds the same: equal identities give equal bytes. The fields are :class:`Manifest`'s."""
+    """What makes two builds the same: equal identities give equal bytes. The fields are those of :class:`Manifest`."""
 
     recipe: Mapping[str, Any]
     source_fingerprint: str
@@ -28,7 +28,7 @@ class BuildIdentity:
 
     @classmethod
     def of(cls, manifest: Manifest) -> BuildIdentity:
-        """Tell the identity of a published build."""
+        """Return the identity of a published build."""
         return cls(
             manifest.recipe,
             manifest.source_fingerprint,
@@ -41,7 +41,7 @@ class BuildIdentity:
     def manifest(
         self, parts: tuple[Part, ...], stray: Tally, passed_over: tuple[PassedOver, ...], label_map: LabelMap
     ) -> Manifest:
-        """Give the manifest of this build, once it is known what came of it."""
+        """Return the manifest of this build, from its results."""
         return Manifest(
             self.schema_version,
             self.code_version,
@@ -57,7 +57,7 @@ class BuildIdentity:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> BuildIdentity:
-        """Read what :meth:`to_json` gave.
+        """Read what :meth:`to_json` returned.
 
         Raises:
             KeyError, TypeError: the value is not of that form.
@@ -69,13 +69,13 @@ class BuildIdentity:
         return cls(**{**value, "models": read_models(value["models"]), "plugins": plugins})
 
     def to_json(self) -> dict[str, Any]:
-        """Give the identity as plain JSON."""
+        """Return the identity as plain JSON."""
         return asdict(self)
 
     def is_same(self, other: BuildIdentity) -> bool:
-        """Whether another build gives the same bytes; the order of options counts, as images go to splits by it.
+        """Whether another build has the same bytes; the order of options counts, as it assigns images to splits.
 
-        Options that either lacks, because they were added later, count as what was done before they were.
+        Options that one of them lacks, because they were added later, count as the behaviour before that.
         """
         return json.dumps(self._completed.to_json()) == json.dumps(other._completed.to_json())
 
@@ -84,19 +84,19 @@ class BuildIdentity:
         return self.is_same(replace(other, source_fingerprint=self.source_fingerprint))
 
     def difference(self, other: BuildIdentity) -> str:
-        """Name the first thing in which another build differs, in a few words."""
+        """Describe the first difference of another build in a few words."""
         found = _first_difference("", self._completed.recipe, other._completed.recipe)
         if found is not None:
             return found
         if self.source_fingerprint != other.source_fingerprint:
-            return "the source has changed since"
+            return "the source has changed since then"
         for role in dict.fromkeys(model.role for model in (*self.models, *other.models)):
             there, here = ([model for model in one.models if model.role == role] for one in (self, other))
             if there != here:
                 return f"the {role} has other weights"
         for plugin in self.plugins:
             if plugin not in other.plugins:
-                return f"{plugin} is used by one, not the other"
+                return f"only one of them uses {plugin}"
         if self.schema_version != other.schema_version:
             return f"rows of schema {self.schema_version} there, {other.schema_version} here"
         return f"datasetkit {self.code_version} there, {other.code_version} here"
@@ -107,7 +107,7 @@ class BuildIdentity:
 
 
 def _first_difference(path: str, there: Any, here: Any) -> str | None:
-    """Find the first option in which two recipes differ, down to the single value."""
+    """Describe the first option in which two recipes differ, down to a single value."""
     if json.dumps(there) == json.dumps(here):
         return None
     if isinstance(there, Mapping) and isinstance(here, Mapping):
@@ -121,7 +121,7 @@ def _first_difference(path: str, there: Any, here: Any) -> str | None:
 
 
 def _short(value: Any) -> str:
-    """Spell an option's value for people, who may not know how it is stored."""
+    """Return the value of an option in readable form."""
     if value is None or value == []:
         return "not given"
     if isinstance(value, bool):

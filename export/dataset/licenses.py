@@ -1,4 +1,4 @@
-"""Licenses of a dataset as a whole. Owns the Hub's identifiers and what a card says where rows differ."""
+"""License of a dataset as a whole. Owns the identifiers of the Hub, and the license fields of cards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 UNKNOWN = "unknown"
 
-# https://huggingface.co/docs/hub/repositories-licenses, those for models alone left out
+# https://huggingface.co/docs/hub/repositories-licenses, those for models only left out
 _IDENTIFIERS = """
 afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear bsl-1.0 c-uda cc
 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0
@@ -19,9 +19,9 @@ HUB_IDENTIFIERS = frozenset(_IDENTIFIERS.split())
 
 
 def card_license(licenses: Mapping[str, int], license_file: str) -> dict[str, str]:
-    """Give the license fields of a card; the Hub's identifiers count in any case.
+    """Return the license fields of a card; identifiers of the Hub match in any case.
 
-    For a license that the Hub does not know, or several, they name the file that lists them.
+    For a license that the Hub does not know, or for several, they name the file that lists the licenses.
     """
     spelt = ((name, name.strip().lower()) for name in licenses)
     names = list(dict.fromkeys(lower if lower in HUB_IDENTIFIERS else name for name, lower in spelt)) or [UNKNOWN]
@@ -32,7 +32,7 @@ def card_license(licenses: Mapping[str, int], license_file: str) -> dict[str, st
 
 
 def license_text(licenses: Mapping[str, int]) -> str:
-    """Write the file that stands for the license of a dataset whose images have several, or an uncommon one."""
+    """Return the license file of a dataset whose images have several licenses, or an uncommon one."""
     lines = [f"{count:>10,}  {' '.join(name.split())}" for name, count in licenses.items()]
     return (
         "The images of this dataset keep the licenses under which they were found. The column source.license names\n"

@@ -1,4 +1,4 @@
-"""The manifest: what a built folder holds and where it came from. Owns ``manifest.json`` and all file names there."""
+"""The manifest: contents and origin of a built folder. Owns ``manifest.json`` and all file names in the folder."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ PAPERS = (CARD_NAME, MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME)  
 DATA_FOLDER = "data"
 ASSETS_FOLDER = "assets"
 _SHARD_NAME = re.compile(rf"{DATA_FOLDER}/[^/]+-\d{{5}}-of-\d{{5}}\.parquet")
-IMAGES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # what is drawn there, in the card's order
+IMAGES = ("samples.jpg", "categories.png", "objects.png", "phrases.png")  # drawn files, in the order of the card
 
 
-_MEND = "build again with --overwrite, or give another folder"
+_FIX = "rebuild with --overwrite, or give another folder"
 
 
 def shard_path(split: str, index: int, count: int) -> str:
-    """Name a shard, relative to the built folder, as the Hub and ``load_dataset`` expect it."""
+    """Return the path of a shard, relative to the built folder, as the Hub and ``load_dataset`` expect it."""
     return f"{DATA_FOLDER}/{split}-{index:05d}-of-{count:05d}.parquet"
 
 
 def is_shard_name(path: str) -> bool:
-    """Whether a path, relative to the built folder, is one that shards have."""
+    """Whether a path, relative to the built folder, is that of a shard."""
     return _SHARD_NAME.fullmatch(path) is not None
 
 
 def is_generated_name(path: str) -> bool:
-    """Whether a path, relative to the built folder, is one that images for the card or the list of licenses have."""
+    """Whether a path, relative to the built folder, is that of an image for the card or of the list of licenses."""
     return path == LICENSE_NAME or path in {f"{ASSETS_FOLDER}/{name}" for name in IMAGES}
 
 
@@ -57,8 +57,8 @@ class Shard:
     """One Parquet file of a built folder.
 
     Args:
-        path: relative to the folder, ``/`` between parts.
-        sha256: hex digest of its bytes.
+        path: path relative to the folder, ``/`` between parts.
+        sha256: hex digest of the bytes.
 
     """
 
@@ -75,11 +75,11 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What came of one run of consecutive entries of the source: the unit that is resumed.
+    """Result of one run of consecutive entries of the source: the unit of resuming.
 
     Args:
-        index: its place in the source, from 0.
-        shards: at most one a split.
+        index: index in the source, from 0.
+        shards: at most one per split.
 
     """
 
@@ -88,7 +88,7 @@ class Part:
     tally: Tally
 
     def to_json(self) -> dict[str, Any]:
-        """Give the part as plain JSON."""
+        """Return the part as plain JSON."""
         return {"index": self.index, "shards": [asdict(shard) for shard in self.shards], "tally": self.tally.to_json()}
 
     @classmethod
@@ -101,19 +101,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything a reader needs to check a built folder and to build it again.
+    """Everything that readers need to check and rebuild a built folder.
 
     Args:
-        source_fingerprint: hex digest of the source's index.
+        source_fingerprint: hex digest of the index of the source.
         recipe: the resolved recipe, paths reduced to their last component.
-        parts: in order of the source.
-        stray: the account of annotations that belong to no entry of the source.
-        models: the weights that found and linked the objects; none where no model was asked.
-        plugins: parts in use that are not ours, with their distributions; nothing here imports them.
+        parts: parts, in the order of the source.
+        stray: counts of annotations that belong to no entry of the source.
+        models: weights that found and linked the objects; empty if no model was used.
+        plugins: plug-ins in use, with their distributions; they are never imported from here.
         passed_over: what the source has but does not read.
-        files: what was drawn or written for the card, relative to the folder, ``/`` between parts; nothing else beside
-            the shards comes and goes with the data.
-        label_map: the source's categories as it has them; empty where it has no such list.
+        files: files drawn or written for the card, relative to the folder, ``/`` between parts; apart from the shards,
+            only these depend on the data.
+        label_map: categories of the source, unchanged; empty if it has no such list.
 
     """
 
@@ -131,7 +131,7 @@ class Manifest:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The recipe's options, those among them that are newer than the build: as what was done before they came."""
+        """Options of the recipe; options that are newer than the build have the values that describe it."""
         return Recipe.completed(self.recipe)
 
     @property
@@ -142,7 +142,7 @@ class Manifest:
 
     @property
     def split_rows(self) -> dict[str, int]:
-        """How many records each split holds, in the order of the shards."""
+        """Number of records per split, in the order of the shards."""
         rows: dict[str, int] = {}
         for shard in self.shards:
             rows[shard.split] = rows.get(shard.split, 0) + shard.rows
@@ -150,7 +150,7 @@ class Manifest:
 
     @property
     def tally(self) -> Tally:
-        """What was read, kept and dropped in all."""
+        """Total counts of what was read, kept and dropped."""
         total = Tally()
         for part in self.parts:
             total.update(part.tally)
@@ -158,7 +158,7 @@ class Manifest:
         return total
 
     def to_json(self) -> dict[str, Any]:
-        """Give the manifest as plain JSON; splits and tally follow from the parts and stand there for readers."""
+        """Return the manifest as plain JSON, with splits and tally, which follow from the parts, for readers."""
         return {
             "schema_version": self.schema_version,
             "code_version": self.code_version,
@@ -181,10 +181,10 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Read a built folder's manifest.
+        """Read the manifest of a built folder.
 
         Raises:
-            BuiltFolderError: there is none, or it is not one of ours.
+            BuiltFolderError: there is no manifest, or datasetkit did not write it.
 
         """
         path = folder / MANIFEST_NAME
@@ -210,11 +210,11 @@ class Manifest:
                 f"{folder} has no {MANIFEST_NAME}; give a folder that `datasetkit build` finished"
             ) from None
         except KeyError as error:
-            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error} is missing; {_MEND}") from error
+            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {error} is missing; {_FIX}") from error
         except BuiltFolderError:
             raise
         except (ValueError, TypeError, AttributeError) as error:
-            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {one_line(error)}; {_MEND}") from error
+            raise BuiltFolderError(f"{path} is not a manifest of datasetkit: {one_line(error)}; {_FIX}") from error
 
 
 def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...]:
@@ -234,7 +234,7 @@ def read_models(values: Sequence[Mapping[str, Any]]) -> tuple[ModelIdentity, ...
 
 
 def read_plugins(values: Sequence[Mapping[str, Any]]) -> tuple[Origin, ...]:
-    """Read where plug-ins come from, from plain JSON; versions before 0.2 had none.
+    """Read the origins of plug-ins from plain JSON; versions before 0.2 had none.
 
     Raises:
         TypeError: they are not of that form.
@@ -256,13 +256,13 @@ def _read_passed_over(values: Sequence[Mapping[str, Any]]) -> tuple[PassedOver, 
 
 
 def _read_parts(values: object) -> tuple[Part, ...]:
-    """Read parts; neither a shard's path nor its split may lead elsewhere: files are read and written by them."""
+    """Read parts; paths and splits of shards must not lead elsewhere, as files are read and written by them."""
     parts = tuple(map(Part.from_json, items(values)))
     for shard in (shard for part in parts for shard in part.shards):
         if not is_shard_name(shard.path):
-            raise ValueError(f"{shard.path!r} is no name of a shard, as data/train-00000-of-00001.parquet")
+            raise ValueError(f"{shard.path!r} is not the name of a shard, such as data/train-00000-of-00001.parquet")
         if not is_split_name(shard.split):
-            raise ValueError(f"{shard.split!r} is no name of a split: letters, digits, _ and dots between them")
+            raise ValueError(f"{shard.split!r} is not the name of a split: letters, digits, _ and dots between them")
     return parts
 
 
@@ -281,7 +281,7 @@ def _read_tally(value: Mapping[str, Any]) -> Tally:
 
 
 def _read_recipe(value: object) -> Mapping[str, Any]:
-    """Read a recipe as far as anybody here relies on it; options of other versions and of plug-ins stay as they are."""
+    """Check the parts of a recipe that this package uses; options of other versions and of plug-ins are kept."""
     if not isinstance(value, Mapping):
         raise TypeError("the recipe must be a mapping of options")
     require_text(name=value["source"]["name"])

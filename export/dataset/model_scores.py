@@ -1,4 +1,4 @@
-"""What models said of the objects, in figures. Owns how scores are counted and which quantiles are given."""
+"""Statistics of model scores of objects. Owns their counting and the quantiles."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _PARTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class ScoreSummary:
-    """One score of those objects for which it was measured; all figures in thousandths.
+    """Statistics of one score over the objects for which it was measured, all in thousandths.
 
     Args:
-        measured: how many objects have it.
-        p5: the value that 5 % of them do not exceed; the other quantiles likewise.
+        measured: number of objects with the score.
+        p5: 5 % quantile; the other quantiles accordingly.
 
     """
 
@@ -34,12 +34,12 @@ class ScoreSummary:
 
     @property
     def figures(self) -> list[str]:
-        """Mean and quantiles in rising order, as tables show them."""
+        """Mean and quantiles in ascending order, for tables."""
         return [f"{value:.3f}" for value in (self.mean, self.p5, self.p25, self.median, self.p75, self.p95)]
 
 
 class ScoreCounter:
-    """Adds up the scores of objects, each rounded to a thousandth, so that any number of them takes the same memory."""
+    """Counts the scores of objects, rounded to thousandths, in constant memory."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter[int]] = {name: Counter() for name in SCORE_NAMES}
@@ -52,7 +52,7 @@ class ScoreCounter:
                 counts[round(_PARTS * value)] += 1
 
     def finish(self) -> dict[str, ScoreSummary]:
-        """Summarise the scores that were measured at all, by name."""
+        """Return the statistics of all measured scores, by name."""
         return {name: _summary(counts) for name, counts in self._counts.items() if counts}
 
 

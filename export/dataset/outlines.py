@@ -1,7 +1,7 @@
-"""Masks as SVG paths. Owns the way from run lengths to a short outline that a browser draws at any size.
+"""Masks as SVG paths. Owns the conversion of run lengths to short outlines for browsers.
 
-A path of a few hundred bytes takes the place of an image of the mask: it stays sharp, takes the pointer's events and
-can be coloured by the page.
+A path of a few hundred bytes replaces an image of the mask: it is sharp at any size, receives pointer events and can be
+coloured by the page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy import ndimage
 from datasetkit.core.mask import Mask
 
 UNITS_PER_PX = 2
-# Less would follow the stairs of the pixels; more would show.
+# A lower tolerance would follow the pixel stairs; a higher one would be visible.
 _TOLERANCE_PX = 0.6
 
 
@@ -23,7 +23,7 @@ def mask_coverage(mask: Mask, size_wh: tuple[int, int]) -> NDArray[np.float32]:
     """Resample a mask to another size.
 
     Returns:
-        how much of each pixel the mask covers, shape (height, width), float32, range [0, 1].
+        covered share of each pixel, shape (height, width), float32, range [0, 1].
 
     """
     full = Image.fromarray(mask.decode().astype(np.float32))
@@ -31,32 +31,32 @@ def mask_coverage(mask: Mask, size_wh: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def svg_path(coverage: NDArray[np.float32]) -> str:
-    """Trace a mask's outlines, holes included, as the ``d`` of a path to be filled with ``evenodd``.
+    """Return the outlines of a mask, holes included, as the ``d`` of a path for the ``evenodd`` fill rule.
 
     Args:
-        coverage: shape (H, W), float32, range [0, 1], somewhere above 0, as :func:`mask_coverage` gives it.
+        coverage: result of :func:`mask_coverage`, shape (H, W), float32, range [0, 1], not all 0.
 
     Returns:
-        closed rings in whole units of 1 / ``UNITS_PER_PX`` px from the top left corner, each ring's points relative to
-        the one before.
+        closed rings in integer units of 1 / ``UNITS_PER_PX`` px from the top left corner, each point relative to the
+        previous one.
 
     """
-    # A mask of less than half a pixel must still show, so the level follows what there is.
+    # A mask of less than half a pixel must stay visible, so the level depends on the maximum.
     level = min(0.5, float(coverage.max()) / 2)
     part, corner_xy = _cropped(coverage)
     rings = contour_generator(z=np.pad(part, 1)).lines(level)
-    # Padding moved pixel centres, at a half, one to the right and down.
+    # Padding shifted pixel centres, at one half, by one to the right and down.
     return "".join(_ring_path(simplify_ring(np.asarray(ring) - 0.5 + corner_xy, _TOLERANCE_PX)) for ring in rings)
 
 
 def inner_point(coverage: NDArray[np.float32]) -> tuple[float, float]:
-    """Find the place deepest inside a mask, where a label fits best.
+    """Return the point deepest inside a mask, where a label fits best.
 
     Args:
         coverage: shape (H, W), float32, range [0, 1].
 
     Returns:
-        x and y as fractions of the width and the height, range [0, 1].
+        x and y as fractions of width and height, range [0, 1].
 
     """
     part, corner_xy = _cropped(coverage)
@@ -67,14 +67,14 @@ def inner_point(coverage: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def simplify_ring(points_xy: NDArray[np.float64], tolerance_px: float) -> NDArray[np.float64]:
-    """Leave out points of a closed ring that lie within a tolerance of what stays (Ramer, Douglas and Peucker).
+    """Simplify a closed ring within a tolerance (Ramer, Douglas and Peucker).
 
     Args:
         points_xy: shape (N, 2), x and y in px; the last point repeats the first.
-        tolerance_px: how far a point that is left out may lie from the line that replaces it.
+        tolerance_px: largest distance of a removed point from the line that replaces it.
 
     Returns:
-        the points that stay, shape (M, 2), in their order, without the repeated last one.
+        remaining points, shape (M, 2), in their order, without the repeated last one.
 
     """
     last = len(points_xy) - 1
@@ -96,7 +96,7 @@ def simplify_ring(points_xy: NDArray[np.float64], tolerance_px: float) -> NDArra
 
 
 def _cropped(coverage: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Cut a coverage, shape (H, W), to what is above 0; give the part and x and y of its top left corner, px."""
+    """Crop a coverage of shape (H, W) to the part above 0; return it with x and y of its top left corner, px."""
     rows, columns = np.flatnonzero(coverage.any(axis=1)), np.flatnonzero(coverage.any(axis=0))
     part = coverage[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return part, np.array([columns[0], rows[0]], dtype=np.int64)
@@ -105,7 +105,7 @@ def _cropped(coverage: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArra
 def _distances(
     points_xy: NDArray[np.float64], start_xy: NDArray[np.float64], end_xy: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Distance in px of each point, shape (N, 2), from the line through two others, shape (2,) each; shape (N,)."""
+    """Return the distances in px, shape (N,), of points, shape (N, 2), from the line through two points, shape (2,)."""
     offset, along = points_xy - start_xy, end_xy - start_xy
     length = float(np.hypot(*along))
     if length == 0.0:
@@ -114,7 +114,7 @@ def _distances(
 
 
 def _ring_path(points_xy: NDArray[np.float64]) -> str:
-    """Spell a ring, shape (N, 2) in px; nothing where it is too small to have an inside after rounding."""
+    """Return a ring, shape (N, 2) in px, as path data; empty if rounding leaves it without an inside."""
     units = np.rint(points_xy * UNITS_PER_PX).astype(np.int64)
     units = units[np.any(units != np.roll(units, 1, axis=0), axis=1)]
     if len(units) < 3:

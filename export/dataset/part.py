@@ -1,6 +1,6 @@
-"""One part of a build: the rows of consecutive entries. Owns their shards, one a split, and the account of them.
+"""One part of a build: the rows of consecutive entries. Owns their shards, one per split, and their counts.
 
-A part is the unit of resuming: it is whole once its marker is in the store.
+A part is the unit of resuming: it is complete once its marker is in the store.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from datasetkit.export.dataset.shards import ShardWriter
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one entry of the source.
+    """Result of one entry of the source.
 
     Args:
-        row: the record as a row, or None where it was dropped.
-        annotations_read: how many the entry had.
-        drops: of the record, of annotations or of detections.
-        detections: how many boxes models found in the image, those left out among them.
+        row: the record as a row, or None if it was dropped.
+        annotations_read: number of annotations of the entry.
+        drops: drops of the record, of annotations or of detections.
+        detections: number of boxes that models found in the image, dropped ones included.
         is_unreachable: whether the source failed, and not the image.
-        inputs: the files that the record was made of, as they were before.
+        inputs: state of the files of the record before they were read.
 
     """
 
@@ -43,10 +43,10 @@ class Outcome:
 
 
 class PartWriter:
-    """Writes a part; as a context manager it marks the part as whole where the body ended well.
+    """Writes a part; as a context manager it marks the part as complete unless the body raises.
 
     Attributes:
-        account: what is noted of its input files.
+        account: recorded state of its input files.
 
     """
 
@@ -76,7 +76,7 @@ class PartWriter:
         self._store.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices, self.account)
 
     def add(self, outcome: Outcome) -> None:
-        """Write and count one outcome; outcomes come in the order of their entries."""
+        """Write and count one outcome; outcomes arrive in the order of their entries."""
         self._tally.read["record"] += 1
         parts: dict[Scope, int] = {"annotation": outcome.annotations_read, "detection": outcome.detections}
         self._tally.read.update(parts)

@@ -1,6 +1,6 @@
-"""The parts of a build while it goes on: shards, ledger and marker of each. Owns the files of parts in OUT's journal.
+"""The parts of a running build: shards, ledger and marker of each. Owns the files of parts in the journal of OUT.
 
-A part is whole once its marker is there, and a part of the published dataset may be carried over as it is. Nothing here
+A part is complete once it has a marker, and parts of the published dataset may be carried over unchanged. Nothing here
 depends on who builds a part, or in which order.
 """
 
@@ -33,12 +33,12 @@ class PartStore:
     """Parts in a journal.
 
     Args:
-        folder: OUT, from whose published dataset parts are carried over.
-        journal: the folder of the parts.
+        folder: OUT, whose published dataset may provide parts.
+        journal: folder of the parts.
 
     Attributes:
-        new: where the new dataset is put together.
-        whole: the parts that are whole, by their number.
+        new: folder in which the new dataset is assembled.
+        whole: complete parts by number.
 
     """
 
@@ -49,10 +49,10 @@ class PartStore:
         self.whole: dict[int, Part] = {}
 
     def resume(self, others: Iterable[str]) -> None:
-        """Bring the journal into a state to go on from.
+        """Prepare the journal for resuming.
 
         Args:
-            others: names of files there that are no parts', and stay.
+            others: names of other files there, which are kept.
 
         """
         parts = self._read_parts()
@@ -71,13 +71,13 @@ class PartStore:
                 path.unlink()
 
     def part_path(self, index: int, split: str) -> Path:
-        """Where a part's shard of one split is until it is published."""
+        """Return the path of the shard of a part and split until it is published."""
         return self._journal / f"part-{index:05d}-{split}.parquet"
 
     def finish_part(
         self, part: Part, drops: Iterable[Drop], notices: Iterable[Notice], account: Account | None = None
     ) -> None:
-        """Note that a part is whole: its ledger and the account of its input files first, its marker last."""
+        """Mark a part as complete: write its ledger and the account of its input files, and then its marker."""
         lines = [_drop_line(part.index, drop) for drop in drops]
         for notice in notices:
             event = {"part": part.index, "event": "notice", "record_id": notice.record_id, "kind": notice.kind}
@@ -87,35 +87,35 @@ class PartStore:
         self._note(part, lines, account)
 
     def account(self, index: int) -> Account | None:
-        """Read what was noted of the input files of a part that is whole."""
+        """Read the recorded state of the input files of a complete part."""
         path = self._account(index)
         account: Account | None = read_json(path) if path.exists() else None
         return account
 
     def carry_over(self, part: Part, account: Account | None) -> None:
-        """Take a part of the published dataset as it is; its shards are linked when the new dataset is published."""
+        """Carry over a part of the published dataset; its shards are linked when the new dataset is published."""
         self._note(part, self._published_lines.get(part.index, []), account)
 
     def forget(self, indices: Iterable[int]) -> None:
-        """Have parts built again when the build goes on."""
+        """Drop parts, so that they are rebuilt."""
         for index in indices:
             self._marker(index).unlink(missing_ok=True)
             self.whole.pop(index, None)
 
     def kept_ids(self, part: Part) -> Iterator[str]:
-        """Read the ids of the records of a part, a new or a published one."""
+        """Read the record ids of a new or published part."""
         for shard in part.shards:
             for row in iter_shard(self._shard(shard), ["record_id"]):
                 yield row["record_id"]
 
     def image_splits(self, part: Part) -> Iterator[tuple[str, str]]:
-        """Read the split of each record of a part, a new or a published one, with the SHA-256 of its image."""
+        """Read the split of each record of a new or published part, with the SHA-256 of its image."""
         for shard in part.shards:
             for row in iter_shard(self._shard(shard), ["source.sha256"]):
                 yield shard.split, row["source"]["sha256"]
 
     def dropped_records(self, index: int) -> dict[str, dict[str, Any]]:
-        """Read what the ledger says of the dropped records of a part that is whole, by their ids."""
+        """Read the drops of records of a complete part from its ledger, by record id."""
         with self._ledger(index).open(encoding="utf-8") as lines:
             events = [load_json(line) for line in lines]
         return {event["id"]: event for event in events if event["event"] == "dropped" and event["scope"] == "record"}
@@ -127,9 +127,9 @@ class PartStore:
         passed_over: tuple[PassedOver, ...],
         label_map: LabelMap,
     ) -> Manifest:
-        """Make the new dataset: shards under their final names, ledger and manifest.
+        """Assemble the new dataset: shards under their final names, ledger and manifest.
 
-        A build that is killed afterwards does this again.
+        A build that is killed afterwards repeats this.
         """
         parts, moves = self._final_names()
         (self.new / DATA_FOLDER).mkdir(parents=True)
@@ -158,14 +158,14 @@ class PartStore:
 
     @cached_property
     def _published_lines(self) -> dict[int, list[str]]:
-        """Lines of the published ledger, part by part."""
+        """Yield the lines of the published ledger, part by part."""
         lines: dict[Any, list[str]] = {}
         for line, event in read_events(self._folder / LEDGER_NAME):
             lines.setdefault(event.get("part"), []).append(line)
         return lines
 
     def _final_names(self) -> tuple[tuple[Part, ...], dict[Path, str]]:
-        """Name every shard as it is published; return the parts with these names, and the moves."""
+        """Return the parts with the published names of their shards, and the required moves."""
         parts = [self.whole[index] for index in sorted(self.whole)]
         counts = Counter(shard.split for part in parts for shard in part.shards)
         numbers = dict.fromkeys(counts, 0)
@@ -182,7 +182,7 @@ class PartStore:
         return tuple(named), moves
 
     def _shard(self, shard: Shard) -> Path:
-        """Where a shard is: in the journal, or published, where its part is carried over."""
+        """Return the path of a shard: in the journal, or published if its part is carried over."""
         is_published = shard.path.startswith(f"{DATA_FOLDER}/")
         return (self._folder if is_published else self._journal) / shard.path
 
@@ -193,7 +193,7 @@ class PartStore:
         self.whole[part.index] = part
 
     def _read_parts(self) -> list[Part]:
-        """Read the parts' accounts; a part whose marker is damaged, or names another, counts as not built."""
+        """Read the markers of the parts; a part with a damaged marker, or that of another part, counts as not built."""
         parts = []
         for path in self._journal.glob("part-*.json"):
             with suppress(KeyError, TypeError, ValueError, AttributeError, RecursionError):
@@ -218,7 +218,7 @@ def _drop_line(part: int | None, drop: Drop) -> str:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name; copy it where the file system has no such links."""
+    """Link a file under a second name, or copy it if the file system does not support hard links."""
     try:
         os.link(source, target)
     except OSError:

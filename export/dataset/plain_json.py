@@ -1,4 +1,4 @@
-"""JSON files that people may have edited. Owns the checks that manifest, statistics and ledger share."""
+"""JSON files that users may have edited. Owns the checks shared by manifest, statistics and ledger."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from datasetkit.core.errors import BuiltFolderError
 
 
 def read_events(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the lines of a ledger, each with the event that it is.
+    """Yield the lines of a ledger with their events.
 
     Raises:
-        BuiltFolderError: names the line that is none.
+        BuiltFolderError: a line is not an event; names it.
 
     """
     count = 0
@@ -28,39 +28,39 @@ def read_events(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 require_text(event=event["event"])
                 yield line, event
     except (ValueError, KeyError, TypeError) as error:
-        raise BuiltFolderError(f"{path} line {count} is not an event: {error!r}; build the dataset again") from error
+        raise BuiltFolderError(f"{path} line {count} is not an event: {error!r}; rebuild the dataset") from error
 
 
 def items(value: object) -> list[Any]:
-    """Return a list; raise TypeError where it is none."""
+    """Return a list; raise TypeError for anything else."""
     if not isinstance(value, list):
         raise TypeError(f"{value!r} must be a list")
     return value
 
 
 def require_text(**values: object) -> None:
-    """Raise TypeError where one of some named values is not a text, or is empty."""
+    """Raise TypeError if one of the named values is empty or not text."""
     for name, value in values.items():
         if not isinstance(value, str) or not value or "\0" in value:
             raise TypeError(f"{name} must be text, not {value!r}")
 
 
 def require_counts(*values: object) -> None:
-    """Raise ValueError where a value is not a whole number of 63 bits, not negative."""
+    """Raise ValueError if a value is not a non-negative integer of at most 63 bits."""
     for value in values:
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-            raise ValueError(f"count {value!r} must be a whole number, not negative")
+            raise ValueError(f"count {value!r} must be a non-negative whole number")
 
 
 def require_numbers(*values: object) -> None:
-    """Raise ValueError where a value is not a finite number."""
+    """Raise ValueError if a value is not a finite number."""
     for value in values:
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise ValueError(f"{value!r} must be a number")
 
 
 def require_levels(value: object, most: int = 50) -> None:
-    """Raise ValueError where a value is nested so deeply that writing it anew would not end well."""
+    """Raise ValueError if a value is nested too deeply to be written again."""
     if most == 0:
         raise ValueError("values are nested too deeply")
     for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():

@@ -18,7 +18,7 @@ from datasetkit.export.dataset.statistics import Histogram, Statistics, Summary
 _BLUE, _ORANGE, _INK, _RULE = "#3d6b99", "#d08a4e", "#333333", "#e3e3e3"
 _CATEGORIES_SHOWN = 20
 _LABEL_CHARACTERS = 28
-_LEVEL_LABEL_CHARACTERS = 50  # more than this under one axis would run into one another
+_LEVEL_LABEL_CHARACTERS = 50  # more labels on one axis would overlap
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
@@ -43,7 +43,7 @@ _STYLE = {
 
 
 def write_plots(statistics: Statistics, folder: Path) -> tuple[Path, ...]:
-    """Draw every plot for which there is something to show into a built folder's ``assets``.
+    """Draw every non-empty plot to ``assets`` of a built folder.
 
     Returns:
         the files written.
@@ -136,13 +136,13 @@ def _label_bins(axes: Axes, labels: Sequence[str], unit: str) -> None:
 
 
 def _occupied(histograms: Sequence[Histogram]) -> slice:
-    """Tell which bins remain when those that are empty in all histograms are cut off at both ends."""
+    """Return the bins that remain when bins at both ends that are empty in all histograms are cut off."""
     used = [index for item in histograms for index, count in enumerate(item.counts) if count]
     return slice(min(used), max(used) + 1) if used else slice(0, 1)
 
 
 def count_labels(lower: Sequence[float]) -> list[str]:
-    """Name the bins of whole numbers: ``3``, ``10-14``, ``50+``."""
+    """Return the labels of integer bins: ``3``, ``10-14``, ``50+``."""
     labels = [
         f"{start:.0f}" if end == start + 1 else f"{start:.0f}\N{EN DASH}{end - 1:.0f}"
         for start, end in itertools.pairwise(lower)
@@ -151,7 +151,7 @@ def count_labels(lower: Sequence[float]) -> list[str]:
 
 
 def share_labels(lower: Sequence[float]) -> list[str]:
-    """Name the bins of shares in percent: ``< 1 %``, ``1-3 %``, ``> 30 %``."""
+    """Return the labels of bins of shares, in percent: ``< 1 %``, ``1-3 %``, ``> 30 %``."""
     percents = [f"{100 * bound:.3g}" for bound in lower]
     labels = [f"{start}\N{EN DASH}{end} %" for start, end in itertools.pairwise(percents)]
     return [f"< {percents[1]} %", *labels[1:], f"> {percents[-1]} %"]

@@ -1,7 +1,7 @@
-"""Rows of a built folder, shard by shard. Owns opening shards, and that what is wrong with a row names it.
+"""Rows of a built folder, shard by shard. Owns the opening of shards, and errors that name the row.
 
-Whatever reads rows reads them here, so all commands refuse the same rows in the same words. Holds a few rows in memory
-at a time.
+All commands read rows with this module, and so refuse the same rows in the same words. Only a few rows are in memory at
+a time.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from datasetkit.core.schema import (
 from datasetkit.export.dataset.manifest import Manifest, Shard
 
 _BATCH_ROWS = 16
-# Pages are read one by one; with pre_buffer on, pyarrow holds every row group until the last row is read.
+# Pages are read one by one; with pre_buffer on, pyarrow keeps every row group until the last row is read.
 _BUFFER_BYTES = 2**20
 _DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)
 Row = dict[str, Any]
 
 
 def open_shard(path: Path) -> pq.ParquetFile:
-    """Open a shard's footer; close the file, or use it in a ``with``.
+    """Open the footer of a shard; close the file, or use it as a context manager.
 
     Raises:
-        BuiltFolderError: there is no such file, it is not Parquet, or it has another schema version.
+        BuiltFolderError: there is no such file, it is not Parquet, or it has an unsupported schema version.
 
     """
     try:
@@ -55,7 +55,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
 
 
 def other_columns(found: pa.Schema, wanted: pa.Schema) -> list[str]:
-    """Return in words which columns a shard lacks, has beside those it should have, or has of another type."""
+    """Describe missing columns of a shard, additional ones, and those of another type."""
     one, other = ({field.name: field.type for field in schema} for schema in (found, wanted))
     return [
         f"{name} is {one.get(name, 'missing')}, should be {other.get(name, 'left out')}"
@@ -65,14 +65,14 @@ def other_columns(found: pa.Schema, wanted: pa.Schema) -> list[str]:
 
 
 def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """Yield a shard's rows in order, each cell of which is one that a published row may have.
+    """Yield the rows of a shard in order, with checked cells.
 
-    ``columns`` are those to read, or paths of parts of them (``source.license``), as far as the shard's schema version
-    has them; None reads all.
+    ``columns`` are the columns to read, or paths of parts of them (``source.license``), as far as the schema version of
+    the shard has them; None reads all.
 
     Raises:
-        BuiltFolderError: the shard cannot be read, wholly or from some row on, or a row has a cell that no row of ours
-            has: names the shard, the row (from 0) and the column.
+        BuiltFolderError: the shard cannot be read, completely or from some row on, or a row has an invalid cell; names
+            the shard, the row (from 0) and the column.
 
     """
     for where, row in _numbered(path, columns):
@@ -82,7 +82,7 @@ def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row
 
 
 def iter_rows(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None) -> Iterator[tuple[Shard, Row]]:
-    """Yield all rows of a built folder, shard by shard in the manifest's order, each with its shard.
+    """Yield all rows of a built folder with their shards, in the order of the manifest.
 
     For ``columns`` and errors see :func:`iter_shard`.
     """
@@ -92,10 +92,10 @@ def iter_rows(folder: Path, manifest: Manifest, columns: Sequence[str] | None = 
 
 
 def iter_records(path: Path) -> Iterator[tuple[str, Record]]:
-    """Yield a shard's records in order, each behind the name of its row; overlays are not read.
+    """Yield the records of a shard in order, each after the name of its row; overlays are not read.
 
     Raises:
-        BuiltFolderError: as :func:`iter_shard`, also for values that are no record together.
+        BuiltFolderError: see :func:`iter_shard`; also for values that do not form a valid record.
 
     """
     with open_shard(path) as file:
@@ -109,17 +109,17 @@ def iter_records(path: Path) -> Iterator[tuple[str, Record]]:
 def read_row_group(
     file: pq.ParquetFile, path: Path, group: int, columns: Sequence[str] | None = None, places: Sequence[int] = ()
 ) -> list[tuple[str, Row]]:
-    """Read some rows of one row group, each behind its name.
+    """Read some rows of one row group, each after its name.
 
     Args:
-        file: that :func:`open_shard` opened.
-        path: of the file.
+        file: file from :func:`open_shard`.
+        path: path of the file.
         group: number of the row group, from 0.
         columns: see :func:`iter_shard`.
-        places: of the rows in the group; none are all.
+        places: indices of the rows in the group; empty for all.
 
     Raises:
-        BuiltFolderError: as :func:`iter_shard`.
+        BuiltFolderError: see :func:`iter_shard`.
 
     """
     _check_columns(file, path, columns)
@@ -138,10 +138,10 @@ def read_row_group(
 
 @contextmanager
 def naming_row(where: str) -> Iterator[None]:
-    """Name the row in errors about its values.
+    """Add the name of the row to errors about its values.
 
     Raises:
-        BuiltFolderError: where the body raised that a value, an image or a mask cannot be used.
+        BuiltFolderError: the body raised that a value, an image or a mask is unusable.
 
     """
     try:
@@ -155,7 +155,7 @@ def _row_name(path: Path, number: int) -> str:
 
 
 def _numbered(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, Row]]:
-    """Yield a shard's rows unchecked, each behind its name."""
+    """Yield the unchecked rows of a shard, each after its name."""
     number = 0
     with open_shard(path) as file:
         if columns is not None and stored_schema_version(file.schema_arrow) != SCHEMA_VERSION:
@@ -168,7 +168,7 @@ def _numbered(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, 
                     yield _row_name(path, number), row
                     number += 1
         except _DAMAGE as error:
-            raise BuiltFolderError(f"{path} breaks off after row {number}: {error}") from error
+            raise BuiltFolderError(f"{path} ends after row {number}: {error}") from error
 
 
 def _plain(batch: pa.RecordBatch, path: Path, first: int) -> Iterator[Row]:
@@ -179,11 +179,11 @@ def _plain(batch: pa.RecordBatch, path: Path, first: int) -> Iterator[Row]:
             try:
                 batch.slice(place, 1).to_pylist()
             except UnicodeDecodeError as error:
-                raise BuiltFolderError(f"{_row_name(path, first + place)} holds text that is not UTF-8") from error
+                raise BuiltFolderError(f"{_row_name(path, first + place)} contains text that is not UTF-8") from error
 
 
 def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str] | None) -> None:
-    """Refuse a shard that lacks a column that is read, or has it of another type."""
+    """Refuse a shard that lacks a column to read, or has it with another type."""
     schema = file.schema_arrow
     version = stored_schema_version(schema) or ""
     wanted = row_schema(overlay="overlay" in schema.names, version=version)

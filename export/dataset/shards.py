@@ -1,8 +1,8 @@
-"""Parquet shards: rows in, one finished file out. Owns how rows are laid out in Parquet and how a file becomes durable.
+"""Parquet shards: rows in, one finished file out. Owns the layout of rows in Parquet, and the durability of files.
 
-Encoded images are stored as they are (they do not compress further) in pages cut where their content says, so that
-the Hub stores equal images once; everything else is compressed. Small row groups and a page index let a viewer or a
-stream fetch a few rows without the rest. Equal rows give equal bytes.
+Encoded images are stored uncompressed (they do not compress further), in content-defined chunks, so that the Hub stores
+equal images once; everything else is compressed. Small row groups and a page index let viewers and streams read a few
+rows without the rest. Equal rows give equal bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PICTURE_COLUMNS = ("image", "overlay")
 
 @dataclass(frozen=True, slots=True)
 class ShardSize:
-    """What a finished shard holds: its rows, and the size of its file in bytes."""
+    """Numbers of rows and bytes of a finished shard."""
 
     rows: int
     bytes: int
@@ -40,8 +40,8 @@ class ShardSize:
 class ShardWriter:
     """Writes rows to one Parquet file, which appears under its name only when it is complete and on disk.
 
-    As a context manager it closes at the end, or removes what it wrote where the body raised. The folder must exist; a
-    file of that name is replaced.
+    As a context manager it closes at the end, or removes what it wrote if the body raises. The folder must exist; an
+    existing file is replaced.
     """
 
     def __init__(self, path: Path, *, overlay: bool) -> None:
@@ -57,11 +57,11 @@ class ShardWriter:
         self._writer = _parquet_writer(self._file, self._schema)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add a row, as :func:`datasetkit.core.schema.record_to_row` spells it.
+        """Add a row from :func:`datasetkit.core.schema.record_to_row`.
 
         Raises:
             RecordError: the row has other columns than the schema, an image without bytes, or (found when its row
-                group is written) a value that its column cannot hold.
+                group is written) a value that its column cannot store.
 
         """
         if row.keys() != self._columns:
@@ -72,7 +72,7 @@ class ShardWriter:
             self._write_row_group()
 
     def close(self) -> ShardSize:
-        """Write what is left, make the file durable and give it its name; a second call changes nothing."""
+        """Write the remaining rows, make the file durable and rename it; a second call does nothing."""
         if self._size is None:
             if self._pending:
                 self._write_row_group()
@@ -86,7 +86,7 @@ class ShardWriter:
         return self._size
 
     def abort(self) -> None:
-        """Remove what was written; nothing happens to a shard that is closed already."""
+        """Remove what was written, unless the shard is already closed."""
         if self._size is None:
             with contextlib.suppress(OSError, pa.ArrowException):  # the disk may be full: the file goes away anyway
                 self._writer.close()
@@ -110,9 +110,11 @@ class ShardWriter:
                 convert = _image_array if field.name in _PICTURE_COLUMNS else pa.array
                 columns.append(convert([row[field.name] for row in self._pending], field.type))
             batch = pa.RecordBatch.from_arrays(columns, schema=self._schema)
-        except (TypeError, ValueError) as error:  # among them Arrow's own and text that is not Unicode
+        except (TypeError, ValueError) as error:  # includes errors of Arrow, and text that is not Unicode
             last = self._rows + len(self._pending) - 1
-            raise RecordError(f"rows {self._rows} to {last} of {self._path.name} fit no schema: {error}") from error
+            raise RecordError(
+                f"rows {self._rows} to {last} of {self._path.name} violate the schema: {error}"
+            ) from error
         start = self._file.tell()
         with naming(self._path):
             self._writer.write_batch(batch, row_group_size=batch.num_rows)
@@ -124,7 +126,7 @@ class ShardWriter:
 def _image_bytes(row: Mapping[str, Any], column: str) -> int:
     value = row[column]
     if not isinstance(value, Mapping) or not isinstance(value.get("bytes"), bytes):
-        raise RecordError(f'{column} of row {row["record_id"]!r} is no {{"bytes": encoded image, "path": file name}}')
+        raise RecordError(f'{column} of row {row["record_id"]!r} is not {{"bytes": encoded image, "path": file name}}')
     return len(value["bytes"])
 
 
@@ -144,7 +146,7 @@ def _parquet_writer(file: pa.NativeFile, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _leaf_paths(kind: pa.DataType, path: str) -> Iterator[str]:
-    """Give the paths of a column's leaves as Parquet spells them."""
+    """Return the paths of the leaves of a column, as Parquet spells them."""
     if pa.types.is_struct(kind):
         for field in kind:
             yield from _leaf_paths(field.type, f"{path}.{field.name}")
@@ -155,12 +157,12 @@ def _leaf_paths(kind: pa.DataType, path: str) -> Iterator[str]:
 
 
 def _image_array(values: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.StructArray:
-    """Lay images end to end in one buffer, which is faster than to let Arrow append them one by one."""
+    """Concatenate images in one buffer, which is faster than letting Arrow append them one by one."""
     data = [value["bytes"] for value in values]
     offsets = np.zeros(len(data) + 1, dtype=np.int64)
     np.cumsum([len(item) for item in data], out=offsets[1:])
     if offsets[-1] > np.iinfo(np.int32).max:
-        raise ValueError(f"one row group holds {offsets[-1]:,} bytes of images; at most 2 GiB are possible")
+        raise ValueError(f"one row group contains {offsets[-1]:,} bytes of images; at most 2 GiB are possible")
     buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(data))]
     encoded = pa.Array.from_buffers(pa.binary(), len(data), buffers)
     return pa.StructArray.from_arrays(
@@ -169,9 +171,9 @@ def _image_array(values: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.S
 
 
 def _start_writeback(path: Path, start: int, length: int) -> None:
-    """Let the kernel begin to write a part of a file, so that the flush at the end finds little left to do.
+    """Ask the kernel to start writing a part of a file, so that the final flush has little left to do.
 
-    Pages that are not on disk yet stay in memory; the advice only starts their way.
+    Pages that are not on disk yet stay in memory; the advice only starts their transfer.
     """
     if hasattr(os, "posix_fadvise"):  # not on macOS
         descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Statistics of a built folder, counted from its shards. Owns what is counted and into which bins.
+"""Statistics of a built folder, counted from its shards. Owns the counts and their bins.
 
 Images are not read. Equal shards give equal statistics, byte for byte in ``statistics.json``.
 """
@@ -65,7 +65,7 @@ _BINS: Mapping[str, Sequence[float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often a value fell into each bin; ``lower`` is where each begins, and the last one has no end."""
+    """Counts per bin; ``lower`` has the lower bounds, and the last bin has no upper bound."""
 
     lower: tuple[float, ...]
     counts: tuple[int, ...]
@@ -76,19 +76,19 @@ class Summary:
     """Counts of one split, or of all of them.
 
     Args:
-        images: distinct images, by the sha256 of their source.
-        num_bytes: size of all columns before compression.
-        key_objects: objects that the descriptions are about.
-        crowds: objects that cover several things that were not told apart.
-        without_mask: objects that are known to be there, without a mask.
+        images: distinct images, by the SHA-256 of their source.
+        num_bytes: size of all columns before compression, bytes.
+        key_objects: key objects, which the descriptions mention.
+        crowds: objects that cover several things that were not separated.
+        without_mask: known objects without a mask.
         links: pairs of a phrase and an object that it names.
         candidates: pairs of an ambiguous phrase and an object that it may name.
         phrase_reasons: phrases that have a reason, by status and reason, most frequent first.
-        scores: what models said of the objects, by name, as far as it was measured.
-        description_words: words, parted by white space, in a description.
-        mask_share: the share of its image's pixels that an object with a mask covers, in (0, 1].
-        longer_side_px: the longer side of the upright image.
-        category_count: how many there are, also of those that ``categories`` leaves out.
+        scores: scores of models by name, as far as they were measured.
+        description_words: words per description, separated by white space.
+        mask_share: share of the image that each mask covers, in (0, 1].
+        longer_side_px: longer side of the upright image.
+        category_count: number of categories, including those that ``categories`` leaves out.
         uncategorised: objects without a category.
         categories: objects by category, the most frequent ones first.
         licenses: records by license, most frequent first.
@@ -132,7 +132,7 @@ class Summary:
             KeyError, TypeError, ValueError, AttributeError: it is not of that form.
 
         """
-        value = {"without_mask": 0, **value}  # which rows of schema 1.0 do not have
+        value = {"without_mask": 0, **value}  # missing in rows of schema 1.0
         _check_counts(value)
         histograms = {name: Histogram(tuple(value[name]["lower"]), tuple(value[name]["counts"])) for name in _BINS}
         scores = {name: ScoreSummary(**summary) for name, summary in value["scores"].items()}
@@ -144,23 +144,23 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a built folder holds: by split, in the manifest's order, and all splits together."""
+    """Statistics of a built folder: by split, in the order of the manifest, and of all splits together."""
 
     splits: Mapping[str, Summary]
     total: Summary
 
     @property
     def shared_images(self) -> int:
-        """How often an image of one split comes again in another one."""
+        """Number of images of one split that are also in another one."""
         return sum(item.pictures for item in self.splits.values()) - self.total.pictures
 
     def to_json(self) -> dict[str, Any]:
-        """Give the statistics as plain JSON."""
+        """Return the statistics as plain JSON."""
         return {"total": asdict(self.total), "splits": {name: asdict(item) for name, item in self.splits.items()}}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Statistics:
-        """Read what :meth:`to_json` gave."""
+        """Read what :meth:`to_json` returned."""
         splits = {name: Summary.from_json(item) for name, item in value["splits"].items()}
         return cls(splits, Summary.from_json(value["total"]))
 
@@ -170,10 +170,10 @@ class Statistics:
 
     @classmethod
     def read(cls, folder: Path) -> Statistics:
-        """Read a built folder's ``statistics.json``.
+        """Read ``statistics.json`` of a built folder.
 
         Raises:
-            BuiltFolderError: there is none, or it is not one of ours.
+            BuiltFolderError: there is none, or datasetkit did not write it.
 
         """
         path = folder / STATISTICS_NAME
@@ -184,11 +184,11 @@ class Statistics:
         except DocumentError as error:
             raise BuiltFolderError(str(error)) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BuiltFolderError(f"{path} holds no statistics of datasetkit: {error!r}") from error
+            raise BuiltFolderError(f"{path} contains no statistics of datasetkit: {error!r}") from error
 
 
 class StatisticsCounter:
-    """Adds up rows to :class:`Statistics`; splits are reported in the order in which they are given."""
+    """Counts rows as :class:`Statistics`; splits are reported in the given order."""
 
     def __init__(self, splits: Iterable[str]) -> None:
         self._total = _SummaryCounter()
@@ -200,17 +200,17 @@ class StatisticsCounter:
             counter.counts["num_bytes"] += num_bytes
 
     def add_row(self, split: str, row: Mapping[str, Any]) -> None:
-        """Count one row; its images may be left out."""
+        """Count one row, which may lack its images."""
         for counter in (self._total, self._splits[split]):
             counter.add(row)
 
     def finish(self) -> Statistics:
-        """Give the statistics of all rows added so far."""
+        """Return the statistics of all rows added so far."""
         return Statistics({name: item.finish() for name, item in self._splits.items()}, self._total.finish())
 
 
 def compute_statistics(folder: Path, manifest: Manifest) -> Statistics:
-    """Count a built folder's rows, shard by shard.
+    """Count the rows of a built folder, shard by shard.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -225,7 +225,7 @@ def compute_statistics(folder: Path, manifest: Manifest) -> Statistics:
 
 
 def uncompressed_bytes(path: Path) -> int:
-    """Give the size of a shard's columns before compression, from its footer."""
+    """Return the size of the columns of a shard before compression, from its footer."""
     with open_shard(path) as file:
         return sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))
 
@@ -241,7 +241,7 @@ class _SummaryCounter:
         self._categories: Counter[str] = Counter()
         self._licenses: Counter[str] = Counter()
         self._picture_sizes: Counter[str] = Counter()
-        self._images = array("Q")  # eight bytes of each sha256: enough to tell images apart, little to hold
+        self._images = array("Q")  # eight bytes of each SHA-256: enough to distinguish images, in little memory
 
     def add(self, row: Mapping[str, Any]) -> None:
         objects, phrases = row["objects"], row["phrases"]
@@ -305,7 +305,7 @@ class _SummaryCounter:
 
 
 def _check_counts(value: Mapping[str, Any]) -> None:
-    """Refuse a summary with anything but counts where they should be."""
+    """Refuse a summary with anything else than counts in these fields."""
     require_counts(*(value[name] for name in (*_COUNTS, "pictures", "category_count")))
     for name, kind in (
         ("phrase_status", PhraseStatus),
@@ -324,5 +324,5 @@ def _check_counts(value: Mapping[str, Any]) -> None:
 
 
 def _ranked(counts: Mapping[str, int], limit: int | None = None) -> dict[str, int]:
-    """Order by count, most frequent first, equal counts by name."""
+    """Return the counts, most frequent first, equal ones by name."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])

@@ -1,4 +1,4 @@
-"""Statistics as tables for people. Owns their columns and bars."""
+"""Statistics as tables for users. Owns their columns and bars."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class StatisticsReport(Result):
-    """Statistics of a dataset, and the files with the plots of them."""
+    """Statistics of a dataset, and the files of their plots."""
 
     statistics: Statistics
     plots: tuple[Path, ...]
@@ -42,7 +42,7 @@ class StatisticsReport(Result):
         return f"StatisticsReport({total.records:,} records, {total.objects:,} objects, {total.phrases:,} phrases)"
 
     def report(self) -> Iterator[RenderableType]:
-        """Yield the tables, then where the plots are."""
+        """Yield the tables, and then the paths of the plots."""
         yield from statistics_tables(self.statistics)
         yield from (f"wrote {path}" for path in self.plots)
 
@@ -52,7 +52,7 @@ class StatisticsReport(Result):
 
 
 def statistics_tables(statistics: Statistics) -> Iterator[Table]:
-    """Yield counts by split, then what the whole set is made of."""
+    """Yield counts by split, and then tables of the whole dataset."""
     total = statistics.total
     summaries = {**statistics.splits, "all": total}
     counts = ((name, [f"{getattr(item, name):,}" for item in summaries.values()]) for name in _COUNTS)
@@ -77,7 +77,7 @@ def _figures(title: str, columns: Iterable[str], rows: Iterable[tuple[str, Seque
 
 
 def _shares(title: str, counts: Mapping[str, int], whole: int | None = None) -> Table:
-    """Lay out counts and what share of ``whole``, by default of their sum, each is."""
+    """Return a table of counts with their shares of ``whole``, by default of their sum."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("count", justify="right")

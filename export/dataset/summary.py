@@ -1,4 +1,4 @@
-"""What came of a build, in lines. Owns which of its counts are reported, and the hints that follow from them."""
+"""Summary of a build, in lines. Owns the reported counts, and the hints that follow from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAMED = 100
 
 
 def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Yield what ``datasetkit build`` prints at its end.
+    """Yield the lines that ``datasetkit build`` prints at its end.
 
     Raises:
         BuiltFolderError: the statistics cannot be read.
@@ -26,7 +26,7 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
     yield f"records      read {tally.read['record']:,}, kept {tally.kept['record']:,} ({splits})"
     relabelled = tally.dropped["annotation"][DropReason.RELABELLED]
     if relabelled:
-        yield f"replaced     {relabelled:,} of the source's masks by what the models found"
+        yield f"replaced     {relabelled:,} masks of the source by masks of the models"
     if tally.read["annotation"] > relabelled:
         yield f"annotations  read {tally.read['annotation']:,}, kept {tally.kept['annotation']:,}"
     if tally.read["detection"]:
@@ -38,17 +38,17 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
     for kind, count in sorted(tally.notices.items()):
         yield f"noticed      {counted(count, 'time')}: {kind} ({kind.explanation})"
     for item in manifest.passed_over:
-        yield f"passed over  {item.count:,}: {item.kind} ({item.kind.explanation}), as {', '.join(item.examples)}"
+        yield f"passed over  {item.count:,}: {item.kind} ({item.kind.explanation}), such as {', '.join(item.examples)}"
     shared = Statistics.read(folder).shared_images
     if shared:
-        images = "1 image comes" if shared == 1 else f"{shared:,} images come"
-        yield f"noticed      {images} again in another split; --splits train=.9,test=.1 keeps equal ones together"
+        images = "1 image is" if shared == 1 else f"{shared:,} images are"
+        yield f"noticed      {images} in several splits; --splits train=.9,test=.1 keeps equal images together"
     if later := may_pass_later(folder, manifest):
         count = sum(n for reason, n in tally.dropped["record"].items() if reason.may_pass_later)
         named = "; ".join(
             f"{reason}: {listed(names, tally.dropped['record'][DropReason(reason)])}" for reason, names in later.items()
         )
-        yield f"later        {counted(count, 'record')} may pass later ({named}): --retry-failed reads them again"
+        yield f"later        {counted(count, 'record')} may succeed later ({named}): --retry-failed reads them again"
     yield f"wrote        {folder}"
     yield from (f"hint         {hint}" for hint in _hints(manifest))
     if tally.read["annotation"] and not tally.kept["annotation"] and not relabelled:
@@ -56,7 +56,7 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def may_pass_later(folder: Path, manifest: Manifest) -> dict[str, list[str]]:
-    """Read from the ledger which dropped records may pass later, by reason; the first ones of many."""
+    """Return the dropped records that may succeed later, by reason, from the ledger; only the first of many."""
     tally = manifest.tally.dropped["record"]
     found: dict[str, list[str]] = {
         str(reason): [] for reason in sorted(tally) if reason.may_pass_later and tally[reason]
@@ -73,7 +73,11 @@ def _hints(manifest: Manifest) -> Iterator[str]:
     tally, source = manifest.tally, manifest.recipe.get("source")
     if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
         yield "without --require-description, images that have no description are kept"
-    if isinstance(source, Mapping) and source.get("name") == "coco" and source.get("captions") is None:
-        yield "--captions FILE adds descriptions, whose phrases are linked to the objects"
+    lacks_captions = isinstance(source, Mapping) and source.get("name") == "coco" and source.get("captions") is None
+    if lacks_captions and not manifest.recipe.get("grounding"):
+        yield (
+            "--captions FILE adds descriptions, whose phrases are linked to the objects; --caption-with PRESET has a "
+            "model write them"
+        )
     if not manifest.recipe.get("grounding") and not tally.read["annotation"]:
         yield "there are no objects; --preset grounded-sam finds them with models"

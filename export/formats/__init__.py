@@ -1,4 +1,4 @@
-"""Other formats that a built folder can be exported to: one module a format, by name in :data:`FORMATS`."""
+"""Other formats that a built folder can be exported to: one module per format, by name in :data:`FORMATS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label Studio's masks: runs of pixels, packed as bits. Owns that packing.
+"""Brush masks of Label Studio: bit-packed runs of pixels. Owns the packing.
 
 The format is thi.ng's rle-pack (github.com/thi-ng/umbrella, packages/rle-pack) of the bytes of an RGBA image.
 """
@@ -16,7 +16,7 @@ _LONGEST_RUN = 2 ** _LENGTH_BITS[-1]
 
 
 def brush_rle(mask: BoolArray) -> bytes:
-    """Pack a mask, shape (H, W), dtype bool, as Label Studio does: white and opaque where it is, else all 0."""
+    """Pack a mask of shape (H, W), dtype bool, as Label Studio does: opaque white inside, all zeros outside."""
     pixels = mask.ravel()
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(pixels)) + 1, [pixels.size]])
     return rle_pack(np.where(pixels[bounds[:-1]], np.uint8(255), np.uint8(0)), 4 * np.diff(bounds))
@@ -25,13 +25,13 @@ def brush_rle(mask: BoolArray) -> bytes:
 def rle_pack(values: NDArray[np.uint8], lengths: NDArray[np.int64]) -> bytes:
     """Pack runs of equal values.
 
-    A header of 32 bits for the number of values, 5 for the size of a value and 4 each for the four sizes of a run's
-    length, sizes less one; then, for each run, a 1, two bits that choose the size, the length less one and the value.
-    Zeros fill the last byte. A run that is too long becomes several.
+    The header has 32 bits for the number of values, 5 bits for the size of a value and 4 bits for each of the four
+    sizes of run lengths, all sizes minus one. Each run has a bit 1, two bits that select the size, the length minus
+    one, and the value. Zeros fill the last byte. A run that is too long is split.
 
     Args:
-        values: of each run, shape (R,), uint8, range [0, 255].
-        lengths: of each run, shape (R,), int64, at least 1; at most 2**32 - 1 in all.
+        values: value of each run, shape (R,), uint8, range [0, 255].
+        lengths: length of each run, shape (R,), int64, at least 1; their sum is at most 2**32 - 1.
 
     """
     bits = [f"{lengths.sum():032b}{_VALUE_BITS - 1:05b}", *(f"{size - 1:04b}" for size in _LENGTH_BITS)]

@@ -1,7 +1,6 @@
-"""A built folder as the formats see it: splits, categories, and images with their records.
+"""A built folder as the formats read it: splits, categories, and images with their records.
 
-Owns what one image is: consecutive records of one image that say the same of it. Holds a few records in memory at a
-time.
+Owns the grouping of consecutive records of one image that agree about it. Keeps only a few records in memory.
 """
 
 from __future__ import annotations
@@ -60,11 +59,11 @@ _CATEGORY_COLUMNS = ("objects.list.element.category", *_PICTURE_COLUMNS[-2:])
 
 @dataclass(frozen=True, slots=True)
 class ImageRecords:
-    """One image and all that was recorded of it.
+    """One image and all of its records.
 
     Args:
-        number: its place in its split, from 0.
-        records: at least one; several where it has several descriptions.
+        number: index in the split, from 0.
+        records: at least one; several if the image has several descriptions.
 
     """
 
@@ -78,13 +77,13 @@ class ImageRecords:
 
     @property
     def name(self) -> str:
-        """File name, unique in the split: ASCII letters, digits, ``-`` and ``_``, and one dot before the ending."""
+        """File name, unique in the split: ASCII letters, digits, ``-`` and ``_``, and one dot before the extension."""
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePosixPath(self.image.name).stem)[:_LONGEST_STEM].strip("-")
         return f"{self.number:08d}{'-' if stem else ''}{stem}{image_suffix(self.image)}"
 
     @property
     def objects(self) -> dict[ObjectKey, KeyObject]:
-        """The objects of all records; one that several records have comes once, as the first of them has it."""
+        """The objects of all records; one that is in several records is listed once, as in the first of them."""
         found: dict[ObjectKey, KeyObject] = {}
         for record in self.records:
             for key, item in zip(object_keys(record), record.objects, strict=True):
@@ -93,15 +92,15 @@ class ImageRecords:
 
 
 def says_more(item: KeyObject) -> bool:
-    """Whether more is known of an object than mask and category: it is mentioned, or has scores, salience or a box."""
+    """Whether more than mask and category is known about an object: status, scores, salience or a source box."""
     return item != KeyObject(item.id, item.mask, item.category, is_crowd=item.is_crowd, box=item.box)
 
 
 def object_keys(record: Record) -> list[ObjectKey]:
-    """Tell a record's objects apart, and know them again in its image's other records.
+    """Return keys of the objects of a record that are the same in all records of its image.
 
-    A key is what an object is in its source (mask or box, category, crowd, id), and how many objects of the record
-    before it are equal in this.
+    A key consists of what an object is in its source (mask or box, category, crowd, id), and the number of objects
+    before it in the record that are equal in this.
     """
     return _numbered(
         (item.box if item.mask is None else item.mask.counts, item.category, item.is_crowd, item.source_id)
@@ -110,7 +109,7 @@ def object_keys(record: Record) -> list[ObjectKey]:
 
 
 def _keys_of_row(objects: Sequence[Mapping[str, Any]]) -> list[ObjectKey]:
-    """Return the same keys of the objects of a row."""
+    """Return the same keys for the objects of a row."""
     boxes = (item["bbox"] and tuple(item["bbox"]) for item in objects)
     return _numbered(
         (item["mask"]["counts"] if item["mask"] else box, item["category"], item["is_crowd"], item.get("source_id"))
@@ -128,21 +127,21 @@ def _numbered(looks: Iterable[Hashable]) -> list[ObjectKey]:
 
 
 def _key_of_record(record: Record) -> Hashable:
-    """Return what is equal in all records of one image."""
+    """Return the fields that are equal in all records of an image."""
     return record.image.name, record.image_id, record.source, record.absent_categories, record.partial_categories
 
 
 def _image_key(row: Mapping[str, Any]) -> Hashable:
-    """Return the same of a row."""
+    """Return the same for a row."""
     lists = (tuple(row.get(name) or ()) for name in ("absent_categories", "partial_categories"))
     return row["image"]["path"], row["image_id"], *row["source"].values(), *lists
 
 
 def image_suffix(image: EncodedImage) -> str:
-    """Give the ending of an image's name, lower case; where that is none of an image, the one of its format.
+    """Return the lower-case extension of an image's name, or that of its format if the name has no image extension.
 
     Raises:
-        RecordError: it is no image.
+        RecordError: the bytes are not an image.
 
     """
     suffix = _usual_suffix(PurePosixPath(image.name).suffix)
@@ -160,7 +159,7 @@ def _usual_suffix(suffix: str) -> str:
 
 
 class _Numbers:
-    """Ids, and whether they are whole numbers, each once."""
+    """Ids, and whether they are different integers."""
 
     def __init__(self) -> None:
         self._numbers = array("q")
@@ -174,15 +173,15 @@ class _Numbers:
 
     @property
     def are_ids(self) -> bool:
-        """Whether all are whole numbers, and none comes twice."""
+        """Whether all are integers, without repeats."""
         return self._are_whole and len(np.unique(np.array(self._numbers))) == len(self._numbers)
 
 
 class BuiltDataset:
-    """The splits of a built folder that are exported; no ``split`` is all.
+    """The exported splits of a built folder; None for all.
 
     Raises:
-        BuiltFolderError: the folder holds no build, or not that split.
+        BuiltFolderError: the folder contains no build, or not that split.
 
     """
 
@@ -197,10 +196,10 @@ class BuiltDataset:
         self._count = counter("exporting", sum(rows[name] for name in self.splits), on_progress)
 
     def images(self, split: str) -> Iterator[ImageRecords]:
-        """Give the images of a split in order.
+        """Yield the images of a split in order.
 
         Raises:
-            DatasetkitError: a shard is not the one of the manifest, or cannot be read, or a row is no valid record.
+            DatasetkitError: a shard does not match the manifest or cannot be read, or a row is not a valid record.
 
         """
         for number, (_, records) in enumerate(groupby(self._read(split), key=_key_of_record)):
@@ -213,15 +212,15 @@ class BuiltDataset:
 
     @property
     def label_map(self) -> LabelMap:
-        """The source's categories as it has them."""
+        """The categories of the source, unchanged."""
         return self._manifest.label_map
 
     @cached_property
     def categories(self) -> tuple[Category, ...]:
-        """The source's label map, and by name what the records of all splits have beyond it.
+        """The label map of the source, followed by other categories in records of all splits, by name.
 
-        These have ids above its highest; where there is no label map, 1, 2, ... ``object`` stands for objects without a
-        category.
+        Their ids follow the highest one of the label map, or are 1, 2, ... without one. ``object`` is the category of
+        objects without one.
         """
         label_map = self._manifest.label_map
         found: set[str] = set()
@@ -229,25 +228,25 @@ class BuiltDataset:
             for row in self._rows(split, _CATEGORY_COLUMNS):
                 found.update(item["category"] or UNNAMED for item in row["objects"])
                 found.update(row.get("absent_categories") or (), row.get("partial_categories") or ())
-        # A text of digits counts as its number, as readers take the one for the other.
+        # Text of digits counts as its number, as readers do not distinguish them.
         numbers = [int(one.id) for one in label_map if not isinstance(one.id, str) or one.id.isdecimal()]
         more = sorted(found - {category.name for category in label_map})
         new = enumerate(more, start=max([*numbers, 0]) + 1)
         return (*label_map, *(Category(number, name, "") for number, name in new))
 
     def equal_names(self) -> Counter[str]:
-        """Count the categories of each name that several have."""
+        """Return the number of categories of each repeated name."""
         counts = Counter(category.name for category in self.categories)
         return Counter({name: count for name, count in counts.items() if count > 1})
 
     def common_suffix(self) -> str | None:
-        """Give the ending that all images of the exported splits share, lower case; None where there are several."""
+        """Return the lower-case extension that all images of the exported splits share; None if there are several."""
         rows = (row for split in self.splits for row in self._rows(split, ("image.path",)))
         found = {_usual_suffix(PurePosixPath(row["image"]["path"]).suffix) for row in rows}
         return found.pop() if len(found) == 1 and found <= _KNOWN_SUFFIXES else None
 
     def has_number_ids(self, split: str) -> tuple[bool, bool]:
-        """Whether the images of a split, and their objects, have whole numbers of their own as ids."""
+        """Whether the images of a split, and their objects, have different integers as ids."""
         images, objects = _Numbers(), _Numbers()
         for _, rows in groupby(self._rows(split, (*_PICTURE_COLUMNS, *_OBJECT_COLUMNS)), key=_image_key):
             found: dict[ObjectKey, str | None] = {}
@@ -278,11 +277,11 @@ class BuiltDataset:
                 yield self._folder / shard.path
 
     def _check(self, shard: Shard) -> None:
-        """Compare a shard with the manifest when it is first read."""
+        """Compare a shard with the manifest at its first read."""
         path = self._folder / shard.path
         if shard.path not in self._sound and path.is_file() and file_sha256(path) != shard.sha256:
             raise BuiltFolderError(
-                f"{path} does not hold what the manifest says; `datasetkit verify {self._folder}` tells more. "
-                "Fetch or build it again, then export"
+                f"{path} does not match the manifest; `datasetkit verify {self._folder}` lists the faults. "
+                "Download or rebuild the dataset, then export it"
             )
         self._sound.add(shard.path)

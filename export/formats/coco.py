@@ -1,7 +1,7 @@
-"""COCO's format: instances with run-length masks and captions, a file of each a split. Owns the ids in them.
+"""COCO format: instances with run-length masks, and captions, one file of each per split. Owns the ids in them.
 
-The JSON files are written element by element: each array goes to a file of its own, and these are put together at the
-end of a split, so that memory does not grow with the dataset.
+The JSON files are written element by element: each array goes to a temporary file, and these are joined at the end of a
+split, so that memory does not grow with the dataset.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from datasetkit.export.formats.names import FileNames, published_name, source_na
 from datasetkit.export.formats.result import RENAMED, ExportResult, losses
 
 _MEANINGS = {
-    "unnamed_objects": f'objects without a category, which COCO does not know; their category is "{UNNAMED}"',
-    "objects_without_mask": "objects without a mask; their segmentation is empty, their area 0, and their box is all "
-    "that is known of them",
-    "equal_names": "objects of a category whose name another one has, too; they have the id of the first",
+    "unnamed_objects": f'objects without a category, which COCO requires; their category is "{UNNAMED}"',
+    "objects_without_mask": "objects without a mask; their segmentation is empty, their area is 0, and only their "
+    "box is known",
+    "equal_names": "objects of a category whose name is repeated; they have the id of the first one",
     "renamed_pictures": RENAMED,
 }
 _CAPTION_LISTS = {"annotations": "captions", "uncaptioned": "uncaptioned"}
@@ -33,9 +33,9 @@ _CAPTION_LISTS = {"annotations": "captions", "uncaptioned": "uncaptioned"}
 def write_coco(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``instances_SPLIT.json``, ``captions_SPLIT.json`` and ``images/SPLIT/``.
 
-    An image appears once, with the objects of all its records. Categories are those of the source, in its order. The
-    ids of images and annotations are the source's where all of the split are whole numbers, each once; else they
-    count from 1. ``uncaptioned`` in the captions file has the records without a description. For keys beyond COCO's see
+    An image appears once, with the objects of all of its records. Categories are those of the source, in its order. The
+    ids of images and annotations are those of the source if all of the split are different integers, or else 1, 2, ...
+    ``uncaptioned`` in the captions file contains the records without a description. For keys beyond COCO's see
     :mod:`~datasetkit.export.formats.coco_entries`.
     """
     ids: dict[str, CategoryId] = {}
@@ -89,7 +89,7 @@ def _count(objects: Iterable[KeyObject], equal_names: Mapping[str, int], counts:
 
 
 class _SplitFiles:
-    """The files of one split: images, arrays that grow, and the two documents made of them."""
+    """The files of one split: images, growing arrays, and the two documents made from them."""
 
     def __init__(self, target: Path, split: str) -> None:
         self._images = target / "images" / split
@@ -111,7 +111,7 @@ class _SplitFiles:
             Path(file.name).unlink()
 
     def add_image(self, image: ImageRecords) -> str:
-        """Write an image's file; return its name."""
+        """Write the file of an image; return its name."""
         name = self._names.take(published_name(image.records[0]), image.name)
         path = self._images / name
         path.parent.mkdir(parents=True, exist_ok=True)

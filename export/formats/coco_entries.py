@@ -1,7 +1,7 @@
-"""COCO's elements of a built dataset. Owns their keys: COCO's, LVIS's, and ours, by which a build reads records back.
+"""COCO elements of a built dataset. Owns their keys: COCO's, LVIS's, and ours, from which a build restores records.
 
-What records of one image say differently of an object is in the captions, in ``objects``; annotations have what the
-first record says.
+Annotations describe objects as in the first record of an image; differences of other records are in ``objects`` of
+their captions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AnnotationIds = Mapping[ObjectKey, int]
 def image_entry(
     image: ImageRecords, image_id: int, file_name: str, license_id: int, categories: Mapping[str, CategoryId]
 ) -> Json:
-    """Spell an image; ``source`` says of its file what COCO's keys do not."""
+    """Return the element of an image; ``source`` describes its file beyond COCO's keys."""
     record = image.records[0]
     uri, name = record.source.uri, record.image.name
     source = {"uri": uri, "sha256": record.source.sha256}
@@ -46,7 +46,7 @@ def image_entry(
 
 
 def annotation(item: KeyObject, annotation_id: int, image_id: int, categories: Mapping[str, CategoryId]) -> Json:
-    """Spell an object; ``category`` is null for one without."""
+    """Return the element of an object; ``category`` is null for one without."""
     return {
         "id": annotation_id,
         "image_id": image_id,
@@ -62,7 +62,7 @@ def annotation(item: KeyObject, annotation_id: int, image_id: int, categories: M
 
 
 def _said(item: KeyObject) -> Json:
-    """Spell what is said of an object beyond COCO: all that its image's records may disagree in."""
+    """Return the fields of an object beyond COCO, in which the records of an image may differ."""
     return {
         "is_key": item.is_key,
         "status": item.status.value,
@@ -76,14 +76,14 @@ def _said(item: KeyObject) -> Json:
 def record_entry(
     record: Record, entry_id: int, image_id: int, objects: Mapping[ObjectKey, KeyObject], ids: AnnotationIds
 ) -> Json:
-    """Spell a record: its caption, where it has one, and all that belongs to the record and not to its image.
+    """Return the element of a record: its caption, if any, and the fields that belong to the record, not to its image.
 
     Args:
         record: the record.
-        entry_id: of the caption.
-        image_id: of the image.
-        objects: the image's, as its annotations have them.
-        ids: of their annotations.
+        entry_id: id of the caption.
+        image_id: id of the image.
+        objects: objects of the image, as in its annotations.
+        ids: ids of their annotations.
 
     """
     keys = object_keys(record)
@@ -104,7 +104,7 @@ def record_entry(
 
 
 def _differing(item: KeyObject, first: KeyObject, annotation_id: int) -> Json:
-    """Return an object's annotation, its id in the record, and in what the record differs from the annotation."""
+    """Return the annotation id of an object, its id in the record, and the differences of the record."""
     known = _said(first)
     return {
         "annotation_id": annotation_id,

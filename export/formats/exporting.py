@@ -1,6 +1,6 @@
-"""The way to another format. Owns where it is written, what may be replaced, and that nothing half done is left.
+"""Export to another format. Owns the destination, what may be replaced, and the rule that no partial export is left.
 
-Exports to a remote store are made whole on this disk first.
+Exports to a remote store are completed on this disk first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.store.sending import compare, read_journal, send
 from datasetkit.runtime.progress import OnProgress
 
-_NAMES_TOLD = 3
+_MOST_NAMES = 3
 _OLD, _LOCK = "old", "lock"
 
 
@@ -42,15 +42,15 @@ def export_folder(
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
 ) -> ExportResult:
-    """Write a built folder in another format; the destination appears only when it is complete.
+    """Export a built folder to another format; the destination appears only when it is complete.
 
     For the options see ``Built.export``.
 
     Raises:
         UnknownNameError: there is no such format.
-        OutputError: the destination is not empty and ``overwrite`` is off or it holds anything that no export wrote,
-            or one of the two folders lies in the other.
-        BuiltFolderError: the folder holds no build, or not that split.
+        OutputError: the destination is not empty and ``overwrite`` is off, or it contains anything that no export
+            wrote, or one of the two folders is inside the other.
+        BuiltFolderError: the folder contains no build, or not that split.
 
     """
     write: Format = FORMATS.load(format_name)
@@ -64,7 +64,7 @@ def export_folder(
         value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), EXPORT_MARKER]}
         del value["destination"]  # it may be moved
         write_text(partial / EXPORT_MARKER, json.dumps(value, indent=1) + "\n")
-        _check_destination(folder, destination, overwrite=overwrite)  # again: much may have come there meanwhile
+        _check_destination(folder, destination, overwrite=overwrite)  # again: files may have appeared meanwhile
         if destination.exists():
             destination.replace(temporary / _OLD)
         partial.replace(destination)
@@ -80,15 +80,15 @@ def export_remote(
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
 ) -> ExportResult:
-    """Write a built folder in another format to a remote store; its marker comes last.
+    """Export a built folder to another format in a remote store; its marker is written last.
 
-    Files there that no export wrote stay. For the options see ``Built.export``.
+    Files there that no export wrote are kept. For the options see ``Built.export``.
 
     Raises:
         UnknownNameError: there is no such format.
-        OutputError: the destination is not empty and ``overwrite`` is off or it holds no export, or a file that no
+        OutputError: the destination is not empty and ``overwrite`` is off or it contains no export, or a file that no
             export wrote would be replaced.
-        BuiltFolderError: the folder holds no build, or not that split.
+        BuiltFolderError: the folder contains no build, or not that split.
         OSError: the store refuses something, or cannot be reached.
 
     """
@@ -102,16 +102,16 @@ def export_remote(
         files = [local_file(local, name, lambda _: None) for name in names]
         difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)
         if foreign := difference.foreign.refused:
-            raise OutputError(f"{destination} holds {first_few(foreign)}, which no export wrote; give another DEST")
+            raise OutputError(f"{destination} contains {first_few(foreign)}, which no export wrote; give another DEST")
         send(local, destination, difference, EXPORT_JOURNAL)
     return replace(result, destination=str(destination))
 
 
 @contextmanager
 def _workplace(destination: Path) -> Iterator[Path]:
-    """Yield a hidden folder next to a destination; put in order what exports left there that were killed.
+    """Yield a hidden folder next to a destination, after cleaning up what killed exports left.
 
-    Each has its own, so that two exports to one place do not write into each other; a lock tells that one is running.
+    Each export has its own folder, so that two exports to one destination do not mix; a lock marks a running one.
     """
     prefix = f".{destination.name}.export-"
     for left in destination.parent.glob(f"{glob.escape(prefix)}*/{_LOCK}"):
@@ -126,50 +126,50 @@ def _workplace(destination: Path) -> Iterator[Path]:
 def _check_destination(folder: Path, destination: Path, *, overwrite: bool) -> None:
     built, wanted = real_path(folder), real_path(destination)
     if built.is_relative_to(wanted) or wanted.is_relative_to(built):
-        raise OutputError(f"{destination} and the built folder {folder} lie in each other; give another DEST")
+        raise OutputError(f"one of {destination} and the built folder {folder} is inside the other; give another DEST")
     if destination.name in {"", ".."}:
-        raise OutputError(f"{destination} ends in no name; write it as {wanted}")
+        raise OutputError(f"{destination} does not end in a name; write it as {wanted}")
     if not destination.exists():
         return
     if not destination.is_dir():
-        raise OutputError(f"{destination} is no folder; give another DEST")
+        raise OutputError(f"{destination} is not a folder; give another DEST")
     if not any(destination.iterdir()):
         return
     if not overwrite:
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
     foreign = sorted(set(_files(destination)) - _exported_files(destination))
     if foreign:
-        told = ", ".join(map(repr, foreign[:_NAMES_TOLD]))
-        more = f" and {len(foreign) - _NAMES_TOLD} more" if len(foreign) > _NAMES_TOLD else ""
+        names = ", ".join(map(repr, foreign[:_MOST_NAMES]))
+        more = f" and {len(foreign) - _MOST_NAMES} more" if len(foreign) > _MOST_NAMES else ""
         raise OutputError(
-            f"{destination} holds {told}{more}, which no export wrote; move that away, or give another DEST"
+            f"{destination} contains {names}{more}, which no export wrote; move that away, or give another DEST"
         )
 
 
 def _exported_files(destination: Place) -> frozenset[str]:
-    """Name the files that an earlier export wrote, by its marker."""
+    """Return the files that an earlier export wrote, from its marker."""
     path = destination / EXPORT_MARKER
     try:
         marker = load_json(path.read_bytes())
     except FileNotFoundError:
-        raise OutputError(f"{destination} holds something that is no export; give another DEST") from None
+        raise OutputError(f"{destination} contains something else than an export; give another DEST") from None
     except DocumentError as error:
-        raise OutputError(f"{path} does not name the files of an export ({error}); give another DEST") from None
+        raise OutputError(f"{path} does not list the files of an export ({error}); give another DEST") from None
     names = marker.get("files") if isinstance(marker, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise OutputError(f"{path} does not name the files of an export; give another DEST")
+        raise OutputError(f"{path} does not list the files of an export; give another DEST")
     return frozenset(names)
 
 
 def _former_files(destination: RemotePath, listed: Mapping[str, int], *, overwrite: bool) -> set[str]:
-    """Name the files of an earlier export, also of one that was cut short; refuse everything else that is there."""
+    """Return the files of an earlier export, even an interrupted one; refuse everything else there."""
     left = read_journal(destination, EXPORT_JOURNAL, listed)
     if not listed or (left and not overwrite):
         return left
     if not overwrite:
         raise OutputError(f"{destination} is not empty; give another DEST, or --overwrite to replace an earlier export")
     if EXPORT_MARKER not in listed and not left:
-        raise OutputError(f"{destination} holds something that is no export; give another DEST")
+        raise OutputError(f"{destination} contains something else than an export; give another DEST")
     return left | _exported_files(destination) if EXPORT_MARKER in listed else left
 
 

@@ -1,9 +1,9 @@
-"""The imagefolder convention of ``datasets``: images beside one metadata file a split. Owns the metadata's columns.
+"""The imagefolder layout of ``datasets``: images next to one metadata file per split. Owns the columns of the metadata.
 
-File names have no folders: readers take words in them for splits. ``image_path`` has the names of the dataset.
+File names have no folders, as readers interpret words in them as splits. ``image_path`` has the names in the dataset.
 
-The metadata is ``metadata.parquet``, not ``metadata.jsonl``: readers guess the types of JSON from what they see first,
-and refuse a dataset of which one split has an empty list, or null, where another has a value.
+The metadata file is ``metadata.parquet``, not ``metadata.jsonl``: readers infer the types of JSON from the first
+values, and refuse a dataset if one split has an empty list, or null, where another has a value.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _ROW_GROUP_ROWS = 400
 
 
 def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
-    """Write ``SPLIT/metadata.parquet`` with the images beside it, one file and one row a record.
+    """Write ``SPLIT/metadata.parquet`` with the images next to it, one file and one row per record.
 
-    The columns are those of the dataset, with ``file_name``, ``image_path`` and ``license`` in place of the images;
-    the file's metadata have the label map.
+    The columns are those of the dataset, with ``file_name``, ``image_path`` and ``license`` in place of the images. The
+    metadata of the file contain the label map.
     """
     columns = [field for field in row_schema(overlay=False) if field.name != "image"]
     schema = pa.schema(
@@ -50,7 +50,7 @@ def write_imagefolder(dataset: BuiltDataset, target: Path) -> ExportResult:
 
 
 def _rows(image: ImageRecords, folder: Path, names: FileNames) -> Iterator[dict[str, Any]]:
-    """Write a file for each record of an image (readers take a name that comes twice for a mistake); give the rows."""
+    """Write one file per record of an image, as readers reject repeated names; return the rows."""
     stem, _, suffix = image.name.rpartition(".")
     for place, record in enumerate(image.records):
         wanted = PurePosixPath(record.image.name).name

@@ -1,4 +1,4 @@
-"""Label Studio's format: tasks with brush masks and labelled phrases. Owns the labels and the labelling interface."""
+"""Label Studio format: tasks with brush masks and labelled phrases. Owns the labels and the labelling interface."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from datasetkit.export.formats.result import ExportResult, losses
 
 _MEANINGS = {
     "unnamed_objects": f'objects without a category; their label is "{UNNAMED}"',
-    "object_details": "objects of which more is known (key, status, salience, scores, source box) than masks tell",
-    "objects_without_region": "objects of which neither mask nor box is known, left out",
-    "phrase_details": "phrases with a score or the reason for their status, for which spans have no place",
-    "candidates": "candidates of ambiguous phrases; they have relations as named objects do, without their scores",
-    "questions": "questions, for which the tasks have no place",
-    "category_details": "categories with an id or a supercategory, for which labels have no place",
+    "object_details": "objects with fields (key, status, salience, scores, source box) that masks cannot represent",
+    "objects_without_region": "objects with neither mask nor box, left out",
+    "phrase_details": "phrases with a score or a reason, which spans cannot represent",
+    "candidates": "candidates of ambiguous phrases; they have relations like named objects, without their scores",
+    "questions": "questions, which tasks cannot represent",
+    "category_details": "categories with an id or a supercategory, which labels cannot represent",
 }
 
 
 def write_labelstudio(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``tasks_SPLIT.json``, ``images/SPLIT/`` and ``label_config.xml``.
 
-    A task is a record. Objects are brush masks, or boxes where there is no mask, labelled with their category. Phrases
-    are spans of the description (in code points) labelled with their status, and a relation leads from a phrase to
-    each object that it names or, where it is ambiguous, may name. Images are named relative to the tasks file. No
-    description is spelled "".
+    Each record becomes a task. Objects are brush masks, or boxes without a mask, labelled with their category. Phrases
+    are spans of the description (in code points) labelled with their status, with a relation from a phrase to each
+    object that it names or, if it is ambiguous, may name. Image paths are relative to the tasks file. A missing
+    description is written as "".
     """
     counts: Counter[str] = Counter()
     for split in dataset.splits:
@@ -87,7 +87,7 @@ def _task(record: Record, path: str, counts: Counter[str]) -> dict[str, Any]:
 
 
 def _region(item: KeyObject, image: EncodedImage) -> dict[str, Any]:
-    """Write an object's mask as a brush region, or its box, in percent of the sides, where it has no mask."""
+    """Return the mask of an object as a brush region, or, without a mask, its box in percent of the sides."""
     label = item.category or UNNAMED
     if item.mask is not None:
         kind, name = "brushlabels", "objects"
@@ -119,7 +119,7 @@ def _span(number: int, phrase: Phrase) -> dict[str, Any]:
 
 
 def _label_config(categories: list[str]) -> str:
-    """Write the labelling interface that the tasks belong to."""
+    """Return the labelling interface of the tasks."""
     labels = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in categories)
     statuses = "\n".join(f"    <Label value={quoteattr(status.value)}/>" for status in PhraseStatus)
     return f"""<View>

@@ -1,6 +1,6 @@
-"""File names of images in exports. Owns which names of a source can be written as they are.
+"""File names of images in exports. Owns which names of a source can be kept.
 
-A name is kept where every system can hold it, no other image of the split has it, and its ending is that of an image.
+A name is kept if it is valid on every system, unique in the split, and has an image extension.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _ENDINGS = frozenset(
         ".webp",
     ]
 )
-# Control characters, and what Windows refuses, names of its devices too; no hidden part, and none that ends in a blank
-# or a dot.
+# Control characters, characters and device names that Windows refuses, hidden parts, and parts that end in a space or a
+# dot.
 _UNSAFE = re.compile(
     r'[\x00-\x1f\x7f<>:"\\|?*]|(^|/)\.|[ .](/|$)|(^|/)(CON|PRN|AUX|NUL|COM\d|LPT\d)(\.[^/]*)?(/|$)', re.IGNORECASE
 )
@@ -42,34 +42,34 @@ _LONGEST_BYTES = 1024
 
 
 def source_name(record: Record) -> str:
-    """Return the name of a record's image file in its source, with its folder where that is known."""
+    """Return the name of a record's image file in its source, with its folder if known."""
     return record.source.uri if _says_folder(record) else record.image.name
 
 
 def published_name(record: Record) -> str:
-    """Return that name as it fits the published bytes: a file that was encoded again has another ending."""
+    """Return that name with the extension of the published bytes, which differs for re-encoded files."""
     name = record.image.name
     return str(PurePosixPath(record.source.uri).with_name(name)) if _says_folder(record) else name
 
 
 def is_address(uri: str) -> bool:
-    """Return whether a source is named by an address, and not by a path."""
+    """Return whether the location of a source is a URI, not a path."""
     return "://" in uri
 
 
 class FileNames:
-    """The names of one folder's images; no two of them are the same on any system."""
+    """Names of the images of one folder, unique on every system."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()
         self._folders: set[str] = set()
 
     def take(self, wanted: str, otherwise: str) -> str:
-        """Return the name that an image gets.
+        """Return the name for an image.
 
         Args:
-            wanted: with its folder, ``/`` between parts.
-            otherwise: a safe name without a folder, which is made unique.
+            wanted: preferred name with its folder, ``/`` between parts.
+            otherwise: safe fallback without a folder, which is made unique.
 
         """
         name = wanted if _is_safe(wanted) and self._is_free(wanted) else otherwise
@@ -87,7 +87,7 @@ class FileNames:
 
 
 def _says_folder(record: Record) -> bool:
-    """Return whether the source is the path of the image's file, and neither an address nor a place in a table."""
+    """Return whether the source is the path of the image file, and neither a URI nor a row of a table."""
     uri, name = PurePosixPath(record.source.uri), record.image.name
     is_file = not is_address(record.source.uri) and uri.suffix.lower() in _ENDINGS
     return is_file and "/" not in name and uri.stem == PurePosixPath(name).stem

@@ -1,8 +1,8 @@
-"""Masks as one polygon each. Owns tracing, joining and filling them again.
+"""Masks as one polygon each. Owns tracing, joining and filling.
 
-The outline runs through the centres of a mask's border pixels, which is what readers that fill polygons as OpenCV's
-``fillPoly`` does (the border belongs to the inside, and where lines meet, inside is what is crossed an odd number of
-times) turn back into the same mask. Holes and further parts hang on the outline by lines that lead there and back.
+The outline runs through the centres of a mask's border pixels. Readers that fill polygons like OpenCV's ``fillPoly``
+(border included, even-odd rule) restore the same mask from it. Holes and further parts are connected to the outline by
+lines that are drawn in both directions.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from scipy.spatial import cKDTree
 from datasetkit.core.mask import BoolArray
 
 Points = NDArray[np.int64]
-# Between background 0 and mask 1, so near to the mask that rounding gives the mask's own pixel.
+# Between background 0 and mask 1, so close to the mask that rounding yields the mask's pixel.
 _LEVEL = 0.99
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A mask's outline.
+    """Outline of a mask.
 
     Args:
-        points_xy: corners, shape (N, 2), N at least 3, int64, x and y as indices of columns and rows, not closed.
-        parts: how many parts the mask has, pixels that share a side being of one part.
-        holes: how many holes it has.
+        points_xy: corners, shape (N, 2), N at least 3, int64, x and y as column and row indices, not closed.
+        parts: number of 4-connected parts of the mask.
+        holes: number of holes.
 
     """
 
@@ -52,7 +52,7 @@ def trace(mask: BoolArray) -> Outline:
 
 
 def fill(points_xy: Points, size_hw: tuple[int, int]) -> BoolArray:
-    """Fill a polygon, shape (N, 2), x and y as whole px, with its border; shape (H, W), dtype bool."""
+    """Return the mask of a polygon, border included: (N, 2) integer x and y to (H, W), dtype bool."""
     height, width = size_hw
     image = Image.new("1", (width, height))
     ImageDraw.Draw(image).polygon([(x, y) for x, y in points_xy.tolist()], fill=1, outline=1)
@@ -60,7 +60,7 @@ def fill(points_xy: Points, size_hw: tuple[int, int]) -> BoolArray:
 
 
 def _rings(mask: BoolArray) -> tuple[list[Points], list[float]]:
-    """Trace every border: rings of corners, and the area each encloses, px, below 0 for a hole's."""
+    """Return every border: rings of corners, and their signed areas in px, negative for holes."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     part = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1).astype(np.float64)
     corner_xy = np.array([columns[0] - 1, rows[0] - 1])
@@ -74,7 +74,7 @@ def _area(ring_xy: NDArray[np.float64]) -> float:
 
 
 def _corners(ring_xy: Points) -> Points:
-    """Leave out repeated points and those on a straight way; keep at least one."""
+    """Remove repeated and collinear points; keep at least one."""
     points = ring_xy[:-1]
     steps = np.roll(points, -1, axis=0) - points
     moves = steps.any(axis=1)
@@ -85,7 +85,7 @@ def _corners(ring_xy: Points) -> Points:
 
 
 def _join(outline_xy: Points, ring_xy: Points) -> Points:
-    """Hang a ring on an outline where their corners are nearest."""
+    """Connect a ring to an outline at their closest corners."""
     distances, nearest = cKDTree(outline_xy).query(ring_xy)
     start = int(np.argmin(distances))
     at = int(np.asarray(nearest)[start])

@@ -1,4 +1,4 @@
-"""What came of an export. Owns the account of what the other format had no place for."""
+"""Result of an export. Owns the account of what the format could not represent."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from datasetkit.core.results import Result
 from datasetkit.export.formats.built import BuiltDataset
 
 RENAMED = (
-    "images whose file has another name than in the source: it was encoded again, another image has that name, or not "
-    "every system can hold it"
+    "images whose file has another name than in the source: re-encoded, the name of another image, or not valid on "
+    "every system"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something that the format cannot hold.
+    """Something that the format cannot represent.
 
     Args:
         name: constant, lower case.
-        count: never 0.
-        meaning: what they are and what became of them.
+        count: number of items, at least 1.
+        meaning: what they are and how they were treated.
 
     """
 
@@ -34,12 +34,12 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult(Result):
-    """How many records were read, and what was written.
+    """Numbers of records read and of items written.
 
     Args:
         losses: what was left out or changed.
-        mean_iou: mean intersection over union of the written outlines, filled again, with the masks; None for formats
-            that hold the masks themselves, and where there was no object.
+        mean_iou: mean intersection over union of masks and filled outlines; None for formats that store masks, and
+            without objects.
 
     """
 
@@ -51,13 +51,13 @@ class ExportResult(Result):
     destination: str | None = None
 
     def report(self) -> Iterator[str]:
-        """Yield counts, losses and where it is."""
+        """Yield counts, losses and the destination."""
         yield f"records      {self.records:,}"
         yield f"images       {self.pictures:,}"
         yield f"objects      {self.objects:,}"
         yield from (f"lost         {loss.count:,} {loss.meaning}" for loss in self.losses)
         if self.mean_iou is not None:
-            yield f"mean IoU     {self.mean_iou:.6f} (polygons, filled again, with the masks)"
+            yield f"mean IoU     {self.mean_iou:.6f} (of filled polygons and masks)"
         yield f"wrote        {self.destination}"
 
 
@@ -69,5 +69,5 @@ class Format(Protocol):
 
 
 def losses(counts: Mapping[str, int], meanings: Mapping[str, str]) -> tuple[Loss, ...]:
-    """Give the losses that occurred, in the order of their meanings."""
+    """Return the losses that occurred, in the order of their meanings."""
     return tuple(Loss(name, counts[name], meaning) for name, meaning in meanings.items() if counts.get(name))

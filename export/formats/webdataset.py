@@ -1,7 +1,7 @@
-"""WebDataset: tar shards with a sample's files side by side. Owns what a sample's files hold.
+"""WebDataset: tar shards in which the files of a sample follow each other. Owns the contents of these files.
 
-``load_dataset`` takes the files and types of the first samples for those of all. So every sample has files of the same
-endings, and nothing in its JSON is null or an empty list: the nested columns stand there as JSON text.
+``load_dataset`` infers files and types from the first samples. So every sample has files with the same extensions, and
+nothing in its JSON is null or an empty list: nested columns are stored as JSON text.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ SHARD_BYTES = 512 * 2**20
 _MOST_COLOURED = 255
 _MOST_OBJECTS = 2**16 - 1
 _MEANINGS = {
-    "covered_pixels": "mask pixels that a smaller object covers in KEY.ids.png; KEY.json has the whole masks",
-    "covered_objects": "objects that others cover wholly in KEY.ids.png; KEY.json has the whole masks",
+    "covered_pixels": "mask pixels that a smaller object covers in KEY.ids.png; KEY.json has the complete masks",
+    "covered_objects": "objects that others cover completely in KEY.ids.png; KEY.json has the complete masks",
     "objects_without_mask": "objects without a mask, which KEY.ids.png does not show; KEY.json has them",
-    "categories": "categories of the source's label map, for which the shards have no place; objects have their names",
-    "renamed_pictures": "images of another format than .jpg in a dataset of several, named .jpg; bytes unchanged",
+    "categories": "categories of the source's label map, which shards cannot represent; objects have their names",
+    "renamed_pictures": "images of other formats than JPEG, named .jpg as formats differ; bytes unchanged",
 }
 
 
 def write_webdataset(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``SPLIT-NNNNN.tar``, each of half a GiB at most (one sample may be more).
 
-    A sample is a record: KEY.jpg (or the ending that all images share), KEY.ids.png (0 where no object is, else 1
-    plus the object's place in ``objects``), KEY.json, and KEY.txt with the description, empty where there is none.
+    Each record becomes a sample: KEY.jpg (or the extension that all images share), KEY.ids.png (0 for background, else
+    1 plus the index of the object in ``objects``), KEY.json, and KEY.txt with the description, empty if there is none.
     """
     suffix = dataset.common_suffix() or ".jpg"
     counts = Counter({"categories": len(dataset.label_map)})
@@ -64,7 +64,7 @@ def write_webdataset(dataset: BuiltDataset, target: Path) -> ExportResult:
 
 
 def _columns(record: Record) -> dict[str, Any]:
-    """Spell a record's columns so that each has one type in all samples, whatever is null or empty in it."""
+    """Return the columns of a record, each with the same type in all samples, even if null or empty."""
     row = record_to_row(record)
     lists = ("objects", "phrases", "questions", "absent_categories", "partial_categories")
     nested = {name: json.dumps(row[name], ensure_ascii=False) for name in lists}
@@ -82,7 +82,7 @@ def _columns(record: Record) -> dict[str, Any]:
 
 
 def _id_map(record: Record, counts: Counter[str]) -> bytes:
-    """Draw objects' numbers, large objects first, as PNG: mode P up to 255 objects, 16 bit above."""
+    """Return an image of object numbers as PNG, large objects drawn first: mode P up to 255 objects, 16 bit above."""
     objects = record.objects
     if len(objects) > _MOST_OBJECTS:
         raise BuiltFolderError(f"record {record.record_id} has {len(objects):,} objects; at most {_MOST_OBJECTS:,} fit")
@@ -128,12 +128,12 @@ class _Shards:
             self._tar.close()
 
     def add(self, key: str, files: Mapping[str, bytes]) -> None:
-        """Append a sample, to a new shard where the current one would grow too large."""
+        """Append a sample, to a new shard if the current one would grow too large."""
         size = sum(len(data) + 2 * tarfile.BLOCKSIZE for data in files.values())
         if self._tar is None or (self._tar.offset and self._tar.offset + size > SHARD_BYTES):
             self._tar = self._open_next()
         for ending, data in sorted(files.items()):
-            entry = tarfile.TarInfo(key + ending)  # its time, owner and rights are the same on every machine
+            entry = tarfile.TarInfo(key + ending)  # with the same time, owner and permissions on every machine
             entry.size = len(data)
             self._tar.addfile(entry, io.BytesIO(data))
 

@@ -1,4 +1,4 @@
-"""YOLO's segmentation format: a text file of polygons for each image. Owns the lines, and the account of loss."""
+"""YOLO segmentation format: one text file of polygons per image. Owns the lines, and the account of losses."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from datasetkit.export.formats.built import BuiltDataset, says_more
 from datasetkit.export.formats.polygons import fill, trace
 from datasetkit.export.formats.result import ExportResult, losses
 
-# Readers take either the nearest whole number or the one below: with a quarter, both are the pixel that was meant.
+# Readers round to the nearest or the lower integer: with a quarter, both yield the intended pixel.
 _WITHIN_PIXEL = 0.25
 _MEANINGS = {
-    "holed_objects": "objects with holes; lines that lead there and back join a hole's border to the outline",
-    "parted_objects": "objects in several parts; lines that lead there and back join them, a pixel wide where filled",
-    "changed_masks": "objects whose polygon, filled again, is not their mask; mean_iou measures all objects",
+    "holed_objects": "objects with holes; lines in both directions connect the border of a hole to the outline",
+    "parted_objects": "objects in several parts; lines in both directions connect them, one pixel wide when filled",
+    "changed_masks": "objects whose filled polygon differs from their mask; mean_iou measures all objects",
     "objects_without_mask": "objects without a mask, left out",
-    "crowds": "crowds, left out: a polygon would pass them for one object",
+    "crowds": "crowds, left out: a polygon would present them as one object",
     "unnamed_objects": f'objects without a category; their class is "{UNNAMED}"',
-    "object_details": "objects of which more is known (key, status, salience, scores, source box) than YOLO holds",
-    "category_details": "categories of whose id or supercategory YOLO's names say nothing; they are numbered from 0",
-    "equal_names": "categories whose name another one has, too; objects have the number of the first",
-    "absent_splits": "splits that data.yaml names, but that were not exported",
-    "missing_splits": "of the splits train and val, which the dataset lacks; readers such as ultralytics ask for both",
-    "descriptions": "descriptions with their phrases and questions, for which YOLO has no place",
+    "object_details": "objects with fields (key, status, salience, scores, source box) that YOLO cannot represent",
+    "category_details": "categories with an id or supercategory, which YOLO cannot represent; they are numbered from 0",
+    "equal_names": "categories whose name is repeated; objects have the number of the first one",
+    "absent_splits": "splits that data.yaml names but that were not exported",
+    "missing_splits": "missing splits of train and val, both of which readers such as ultralytics require",
+    "descriptions": "descriptions with their phrases and questions, which YOLO cannot represent",
 }
 
 
 def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
     """Write ``images/SPLIT/``, ``labels/SPLIT/`` and ``data.yaml``.
 
-    An image appears once, with the objects of all its records: lines of a class and the x and y of each corner, as
-    fractions of width and height. Classes have the numbers 0, 1, ... in the order of the source's label map, else of
-    their names.
+    An image appears once, with the objects of all of its records: each line has a class and the x and y of each corner,
+    as fractions of width and height. Classes have the numbers 0, 1, ... in the order of the source's label map, or else
+    of their names.
     """
     classes: dict[str, int] = {}
     for number, category in enumerate(dataset.categories):
@@ -76,9 +76,9 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
 
 
 def _data_yaml(dataset: BuiltDataset, counts: Counter[str]) -> str:
-    """Name all splits of the dataset, exported or not, and its classes; count what readers will not find there."""
+    """Write all splits of the dataset, exported or not, and its classes; count what readers will miss."""
     folders = {split: f"images/{split}" for split in dataset.all_splits}
-    if "validation" in folders and "val" not in folders:  # what readers of YOLO call it
+    if "validation" in folders and "val" not in folders:  # the name that YOLO readers expect
         folders = {"val" if split == "validation" else split: path for split, path in folders.items()}
     counts["missing_splits"] = len({"train", "val"} - folders.keys())
     counts["absent_splits"] = len(dataset.all_splits) - len(dataset.splits)
@@ -90,7 +90,7 @@ def _data_yaml(dataset: BuiltDataset, counts: Counter[str]) -> str:
 
 
 def _line(item: KeyObject, encoded: Mask, classes: Mapping[str, int], counts: Counter[str]) -> tuple[str, float]:
-    """Spell an object; return its line and the IoU of its polygon, filled again, with its mask."""
+    """Return the line of an object, and the IoU of its filled polygon and its mask."""
     mask = encoded.decode()
     outline = trace(mask)
     filled = fill(outline.points_xy, encoded.size_hw)

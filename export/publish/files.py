@@ -1,4 +1,4 @@
-"""What of a built folder is published. Owns the cheap check before a push, and how files compare with the Hub's."""
+"""Published files of a built folder. Owns the cheap check before a push, and the comparison of files with the Hub."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_HELD_BYTES = 2**26
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file to publish: its name there, where its bytes are (or the bytes), its size and its digest in hex."""
+    """A file to publish: its published name, local path or bytes, size and hex digest."""
 
     path: str
     source: Path | bytes
@@ -44,15 +44,15 @@ class LocalFile:
 
     @classmethod
     def of_bytes(cls, path: str, data: bytes) -> LocalFile:
-        """Make a file that is on no disk."""
+        """Return a file from bytes in memory."""
         return cls(path, data, len(data), hashlib.sha256(data).hexdigest())
 
     def read(self) -> bytes:
-        """Give the whole content."""
+        """Return the content."""
         return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
 
     def equals(self, published: RepoFile | None) -> bool:
-        """Whether the Hub holds the same bytes, by size and sha256 (large files) or git's hash (all others)."""
+        """Whether the Hub has the same bytes, by size and SHA-256 (large files) or git hash (all others)."""
         if published is None or published.size != self.size_bytes:
             return False
         if published.lfs is not None:
@@ -61,7 +61,7 @@ class LocalFile:
 
 
 def change_lines(sent: Iterable[tuple[str, int]], deletions: Iterable[str]) -> Iterator[str]:
-    """Write one line per file that is sent, given with its bytes, or deleted."""
+    """Yield one line per file that is sent, with its size, or deleted."""
     yield from (f"send    {path}  {decimal(size)}" for path, size in sent)
     yield from (f"delete  {path}" for path in deletions)
 
@@ -69,38 +69,38 @@ def change_lines(sent: Iterable[tuple[str, int]], deletions: Iterable[str]) -> I
 def sum_line(
     sent: tuple[int, int], deleted: int, skipped: tuple[int, int], *, is_plan: bool = False, how: str = ""
 ) -> str:
-    """Write how many files of how many bytes are sent and there already, and how many are deleted."""
+    """Return a line with the numbers of files and bytes that are sent or already there, and of deleted files."""
     sending, there = (f"{counted(count, 'file')} of {decimal(size)}" for count, size in (sent, skipped))
     gone, one = counted(deleted, "file"), skipped[0] == 1
     if is_plan:
-        there = f"{there} {'is' if one else 'are'} there already"
+        there = f"{there} {'is' if one else 'are'} already there"
         return f"would send {sending} and delete {gone}{how}; {there}. Nothing was sent"
-    return f"sent {sending}, deleted {gone}; {there} {'was' if one else 'were'} there already"
+    return f"sent {sending}, deleted {gone}; {there} {'was' if one else 'were'} already there"
 
 
 def not_published_lines(names: Sequence[str]) -> Iterator[str]:
-    """Write one line on what of the folder is not published; none where that is nothing."""
+    """Yield one line on files of the folder that are not published; nothing if there are none."""
     if names:
         yield f"not published: {counted(len(names), 'other file')} of the folder ({first_few(names)})"
 
 
 def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
-    """List what is published of a built folder: shards first, then what describes them, and nothing else.
+    """Return the files of a built folder to publish: shards first, then the files that describe them, and nothing else.
 
-    Of ``assets`` and at the top, that are the names which our own commands write; see :func:`unpublished`.
-    ``on_progress`` is called with ``"checking"``, bytes read and bytes in all, piece by piece.
+    In ``assets`` and at the top, these are files that our commands write; see :func:`unpublished`.
+    ``on_progress`` is called with ``"checking"``, the bytes read and the total bytes, block by block.
 
     Raises:
-        BuiltFolderError: the build is not finished or kept nothing, a file is missing or a link, the card's YAML cannot
-            be read, or a shard is not the manifest's.
+        BuiltFolderError: the build is not finished or kept nothing, a file is missing or a link, the YAML of the card
+            cannot be read, or a shard does not match the manifest.
 
     """
     if is_unfinished(folder):
         raise BuiltFolderError(f"the build in {folder} is not finished; run the same `datasetkit build` again first")
     if not manifest.shards:
-        raise BuiltFolderError(f"{folder} holds no records, and nothing to publish; {LEDGER_NAME} says why")
+        raise BuiltFolderError(f"{folder} contains no records, so there is nothing to publish; {LEDGER_NAME} says why")
     for fault in manifest_faults(folder, manifest):
-        raise BuiltFolderError(f"{folder} cannot be published: {fault}; build again with --overwrite")
+        raise BuiltFolderError(f"{folder} cannot be published: {fault}; rebuild it with --overwrite")
     _check_card(folder)
     optional = (LICENSE_NAME, *(f"{ASSETS_FOLDER}/{name}" for name in sorted(IMAGES)))
     names = [*PAPERS, *(name for name in optional if name in manifest.files or os.path.lexists(folder / name))]
@@ -112,9 +112,9 @@ def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress |
 
 
 def unpublished(folder: Path, published: Iterable[str]) -> tuple[str, ...]:
-    """Name the files of a folder that are not published: hidden ones, links, and all that no build writes.
+    """Return the files of a folder that are not published: hidden files, links, and all that no build writes.
 
-    A linked folder counts as one; what builds leave for themselves is not counted.
+    A linked folder counts as one; internal files of builds are not counted.
     """
     wanted, found = set(published), list[Path]()
     for root, folders, names in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
@@ -134,15 +134,15 @@ def _check_card(folder: Path) -> None:
     except FileNotFoundError:
         raise BuiltFolderError(f"{folder} has no {CARD_NAME}; `datasetkit card {folder}` writes it") from None
     except (UnicodeDecodeError, BuiltFolderError) as error:
-        raise BuiltFolderError(f"{path} cannot be published: {error}; mend it, then push again") from error
+        raise BuiltFolderError(f"{path} cannot be published: {error}; fix it, then push again") from error
 
 
 def _checked_shard(folder: Path, shard: Shard, on_read: Callable[[int], None]) -> LocalFile:
     file = local_file(folder, shard.path, on_read)
     if (file.size_bytes, file.sha256) != (shard.bytes, shard.sha256):
         raise BuiltFolderError(
-            f"{folder / shard.path} is not the file that the manifest describes (`datasetkit verify {folder}` tells "
-            "more); build again with --overwrite"
+            f"{folder / shard.path} does not match the manifest (`datasetkit verify {folder}` lists the faults); "
+            "rebuild it with --overwrite"
         )
     return file
 
@@ -152,13 +152,13 @@ def local_file(folder: Path, path: str, on_read: Callable[[int], None], *, is_he
 
     Args:
         folder: the folder.
-        path: relative to it.
-        on_read: told the number of bytes read, piece by piece.
-        is_held: whether a small file's bytes are kept, so that what is sent is what was looked at; of others the Hub
-            compares the hash.
+        path: path relative to the folder.
+        on_read: called with the number of bytes read, block by block.
+        is_held: whether the bytes of a small file are kept, so that exactly the checked bytes are sent; the Hub
+            compares the hashes of large ones.
 
     Raises:
-        BuiltFolderError: it is missing, is no file, or a link leads to it: nobody can see where from it comes.
+        BuiltFolderError: it is missing, not a file, or reached by a link, whose target might be private.
 
     """
     digest, size, parts = hashlib.sha256(), 0, PurePosixPath(path).parts
@@ -166,11 +166,11 @@ def local_file(folder: Path, path: str, on_read: Callable[[int], None], *, is_he
     for number in range(1, len(parts) + 1):
         if (folder.joinpath(*parts[:number])).is_symlink():
             raise BuiltFolderError(
-                f"{folder.joinpath(*parts[:number])} is a link, and what it leads to would be published; put the file "
-                "itself there"
+                f"{folder.joinpath(*parts[:number])} is a link, and its target would be published; replace it by the "
+                "file itself"
             )
     if (folder / path).exists() and not (folder / path).is_file():
-        raise BuiltFolderError(f"{folder / path} is not a file; build again with --overwrite")
+        raise BuiltFolderError(f"{folder / path} is not a file; rebuild with --overwrite")
     try:
         with (folder / path).open("rb") as file:
             while piece := file.read(_PIECE_BYTES):
@@ -180,6 +180,6 @@ def local_file(folder: Path, path: str, on_read: Callable[[int], None], *, is_he
                     held.append(piece)
                 on_read(len(piece))
     except FileNotFoundError:
-        raise BuiltFolderError(f"{folder} has no {path}; build again with --overwrite") from None
+        raise BuiltFolderError(f"{folder} has no {path}; rebuild it with --overwrite") from None
     source = b"".join(held) if is_held and size <= _MOST_HELD_BYTES else folder / path
     return LocalFile(path, source, size, digest.hexdigest())

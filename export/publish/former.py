@@ -1,8 +1,7 @@
-"""What earlier pushes left where something is published. Owns which files the next push may replace or delete.
+"""Files that earlier pushes left at a destination. Owns which files the next push may replace or delete.
 
-Nothing is ours but what the manifest there, the line that a push leaves in the Hub's card, or a store's record of a
-file says; of what was changed since, none of them says so. Everything else is somebody's, and stays unless a person
-names it.
+A file counts as written by datasetkit only if the manifest there, the line that a push leaves in the card on the Hub,
+or the metadata of the store say so and it is unchanged. All other files are kept unless the user names them.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _BEFORE_NOTES = re.compile(r"0\.[0-3]\.")
 
 
 def former_files(manifest: bytes, *, is_noted: bool) -> dict[str, str | None]:
-    """Read which files the manifest at a place says that a push wrote there; what else it lists is not ours.
+    """Return the files that a push wrote, according to the manifest at the destination.
 
     Args:
-        manifest: its bytes.
-        is_noted: whether pushes since 0.4 note the digests of all files at the place: then what a manifest of these
-            versions has no digest of was not written by them, or has lost its note.
+        manifest: bytes of the manifest.
+        is_noted: whether pushes since 0.4 note the digests of all files at the destination: files without a digest in a
+            manifest of these versions were then not written by them, or have lost their note.
 
     Returns:
-        paths with their sha256, None where the manifest has none; nothing where it is not a manifest of ours.
+        paths with their SHA-256, or None if the manifest has none; nothing if datasetkit did not write the manifest.
 
     """
     try:
@@ -47,17 +46,17 @@ def former_files(manifest: bytes, *, is_noted: bool) -> dict[str, str | None]:
 
 
 def is_name_of_ours(path: str) -> bool:
-    """Whether a path is one that files of a published dataset have."""
+    """Whether a path is that of a file of published datasets."""
     return path in PAPERS or is_shard_name(path) or is_generated_name(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """Files at the place that no push wrote and that have other bytes than those that are pushed now.
+    """Files at the destination that no push wrote and that differ from those of this push.
 
     Args:
-        replaced: which a person allowed to replace.
-        refused: which nobody did: the push does not go.
+        replaced: files that the user allowed to replace.
+        refused: all others, for which the push is refused.
 
     """
 
@@ -66,58 +65,58 @@ class Foreign:
 
     @classmethod
     def among(cls, changed: Iterable[str], is_ours: Callable[[str], bool], replace: Collection[str]) -> Foreign:
-        """Look at paths that are there and would change; ``replace`` are those that a person allowed."""
+        """Sort paths that would change into replaced and refused ones; ``replace`` are those that the user allowed."""
         foreign = [path for path in changed if not is_ours(path)]
         replaced = tuple(path for path in foreign if path in replace)
         return cls(replaced, tuple(path for path in foreign if path not in replace))
 
     @property
     def how(self) -> str:
-        """What to type for the push to go."""
+        """Options that allow the push."""
         return " ".join(f"--replace {path}" for path in self.refused)
 
     def check(self, place: object, failure: Failure) -> None:
-        """Refuse the push where something would be lost.
+        """Refuse the push if something would be lost.
 
         Raises:
-            HubError, OutputError: names the files, and what to type.
+            HubError, OutputError: something would be lost; names the files and the options that allow it.
 
         """
         if self.refused:
             raise failure(
-                f"{place} has {first_few(self.refused)}, which no push of datasetkit wrote or which changed since; "
+                f"{place} has {first_few(self.refused)}, which datasetkit did not write or which changed since; "
                 f"keep a copy or push elsewhere; to replace: {self.how}"
             )
 
     def lines(self, *, is_plan: bool) -> Iterator[str]:
         """Yield a line per file that is, or would be, replaced or refused."""
         for path in self.replaced:
-            yield f"replace {path}, which no push of datasetkit wrote"
+            yield f"replace {path}, which datasetkit did not write"
         for path in self.refused if is_plan else ():
-            yield f"refuse  {path}, which no push of datasetkit wrote or which changed since"
+            yield f"refuse  {path}, which datasetkit did not write or which changed since"
         if self.refused and is_plan:
             yield f"the push would be refused; to replace: {self.how}"
 
 
 def check_replace(replace: Sequence[str], paths: Collection[str]) -> None:
-    """Refuse a ``--replace`` that names no file that is pushed.
+    """Refuse a ``--replace`` that does not name a pushed file.
 
     Raises:
-        OutputError: lists the files.
+        OutputError: a path is not among the pushed files; lists them.
 
     """
     unknown = [path for path in replace if path not in paths]
     if unknown:
         others = sorted(path for path in paths if not is_shard_name(path))
         raise OutputError(
-            f"--replace {unknown[0]} names no file that is pushed; these are {', '.join(others)} and shards"
+            f"--replace {unknown[0]} does not name a pushed file; these are {', '.join(others)} and shards"
         )
 
 
 def check_others(others: Iterable[str], manifest: Manifest, place: object, failure: Failure) -> None:
-    """Refuse files that no push wrote and that ``load_dataset`` would take for shards of the dataset.
+    """Refuse files that no push wrote and that ``load_dataset`` would read as shards of the dataset.
 
-    ``others`` are paths at the place that are neither pushed now nor were pushed before.
+    ``others`` are paths at the destination that neither this push nor earlier ones wrote.
 
     Raises:
         HubError, OutputError: there is such a file.
@@ -127,6 +126,6 @@ def check_others(others: Iterable[str], manifest: Manifest, place: object, failu
     strange = [path for path in others if path.startswith(splits) and path.endswith(".parquet")]
     if strange:
         raise failure(
-            f"{place} has {min(strange)}, which no push of datasetkit wrote and load_dataset would read as part of "
+            f"{place} has {min(strange)}, which datasetkit did not write and load_dataset would read as part of "
             "this dataset; rename or delete it there, or push elsewhere"
         )

@@ -1,4 +1,4 @@
-"""The one way to publish a folder, wherever to. Owns which options each place takes, and the account of a store's."""
+"""The only way to publish a folder. Owns the options of each kind of destination, and results of pushes to stores."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _FOR_HUB = {"private", "revision", "tag", "token", "commit_message", "create_pr"
 
 @dataclass(frozen=True, slots=True)
 class StorePush(Result):
-    """What a push to an object store did, or would do.
+    """Plan or result of a push to an object store.
 
     Args:
-        sent: path and size in bytes of each file that the store has not, or has with other bytes.
-        skipped: path and size in bytes of each file that it has.
-        foreign: files there that no push wrote: replaced, or, of a plan, what the push is refused for.
+        sent: path and size in bytes of each file that the store lacks, or has with other bytes.
+        skipped: path and size in bytes of each file that the store has.
+        foreign: files that no push wrote: replaced ones, or, in a plan, those for which the push is refused.
         not_published: other files of the folder.
 
     """
@@ -44,7 +44,7 @@ class StorePush(Result):
     not_published: tuple[str, ...] = ()
 
     def report(self) -> Iterator[str]:
-        """Yield the sums; of a plan, each file before them."""
+        """Yield the sums; for a plan, first each file."""
         if self.is_plan:
             yield from change_lines(self.sent, self.deletions)
             yield from not_published_lines(self.not_published)
@@ -61,9 +61,9 @@ def publish(options: PushOptions, on_progress: OnProgress | None = None) -> Plan
     """Publish a built folder, or a tuned adapter, which becomes a model repository.
 
     Raises:
-        OutputError: an option is for the Hub alone.
-        AddressError: the place cannot be written to, or is a repository of another type.
-        DatasetkitError, OSError: what the push of that place raises.
+        OutputError: an option is for the Hub only.
+        AddressError: the destination cannot be written to, or is a repository of another type.
+        DatasetkitError, OSError: errors of the push.
 
     """
     is_on_hub = hub_address(options.repository, "model" if options.adapter else "dataset") is not None
@@ -71,10 +71,10 @@ def publish(options: PushOptions, on_progress: OnProgress | None = None) -> Plan
     if isinstance(place, RemotePath):
         check_written(place.protocol, place)
         if options.adapter:
-            raise OutputError(f"--adapter is for the Hub; {place} takes datasets alone")
+            raise OutputError(f"--adapter is for the Hub; {place} accepts datasets only")
         if any(getattr(options, name) != PushOptions.model_fields[name].default for name in _FOR_HUB):
             names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(_FOR_HUB))
-            raise OutputError(f"{names} are for the Hub; {place} has nothing like them")
+            raise OutputError(f"{names} are for the Hub; {place} does not support them")
         act = store.plan if options.dry_run else store.push
         done = act(options.folder, place, on_progress, replace=options.replace)
         sent, skipped = (tuple((file.path, file.size_bytes) for file in files) for files in (done.sent, done.skipped))

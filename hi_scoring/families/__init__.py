@@ -38,7 +38,7 @@ def family_of(config: Any, name: str | None = None) -> Family:
     """
     if name is None and config.model_type not in FAMILIES.names:  # model_type is data, which must never name a class
         raise ModelError(
-            f"the image tokens of models of type {config.model_type!r} are unknown; known: "
+            f"there is no family for models of type {config.model_type!r}; known: "
             f"{', '.join(FAMILIES.names)}. To add a family, write a subclass of Family (see hi_scoring/families), and "
             f"pass it as --family package.module:Class, or as an entry point of the group {FAMILIES.group}"
         )

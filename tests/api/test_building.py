@@ -1,4 +1,4 @@
-"""``dk.build`` from Python: everything that may be a source, own objects as parts, and what is refused in one line."""
+"""``dk.build`` from Python: all kinds of sources, objects as parts, and one-line errors."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_rows_of_a_built_dataset_come_back_as_records(tmp_path: Path) -> None:
 
 
 class Long:
-    """A filter that is here as an object, with options of its own."""
+    """A filter given as an object, with options."""
 
     def __init__(self, words: int) -> None:
         self._words = words
@@ -152,7 +152,7 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("source", "options", "error", "message"),
     [
-        ("nowhere/at/all", {}, SourceError, "is not a path, nor a source; give one of coco, folder"),
+        ("nowhere/at/all", {}, SourceError, "is neither an existing path nor a source; give a path, or one of coco"),
         (Long, {}, SourceError, "is not a source; give an object, a path, or the name of a class"),
         (None, {}, SourceError, "None is not a source"),
         ("folder", {"path": "x"}, RecipeError, "there is no option path; known: allow_code"),
@@ -160,7 +160,7 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
         ([], {}, SourceError, "a list is not a sequence of rows, or empty"),
         ([{"text": "x"}], {}, SourceError, "has no column of encoded images"),
         ([3], {}, SourceError, "rows are of type int; give mappings"),
-        ("user/name@v1", {"revision": "v2"}, RecipeError, "revision is given twice: 'v1' by the source itself"),
+        ("user/name@v1", {"revision": "v2"}, RecipeError, "revision is given twice: the source already sets it"),
         (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: allow_code, captioner"),
         (rows(1), {"limit": 0}, RecipeError, "limit: Input should be greater than or equal to 1"),
         (rows(1), {"detector": object(), "segmenter": TableSegmenter()}, PluginError, "has no method detect"),
@@ -178,7 +178,7 @@ def test_what_cannot_be_is_one_line(
 
 
 def changed(kind: str, tmp_path: Path) -> tuple[Any, Any]:
-    """An image and another one that has the same bytes, or the same name."""
+    """Return an image and another one with the same bytes, or the same name."""
     flat = np.arange(384, dtype=np.uint8)
     if kind == "shape":
         return flat.reshape(8, 16, 3), flat.reshape(16, 8, 3)
@@ -239,7 +239,7 @@ def test_a_table_of_pandas_and_files_of_datasets_are_rows(tmp_path: Path) -> Non
 
 
 class Keyed(Long):
-    """A filter that holds what nobody else may see."""
+    """A filter that contains a secret."""
 
     def __init__(self, key: str) -> None:
         super().__init__(1)
@@ -261,12 +261,12 @@ def test_options_of_the_source_of_a_path_are_taken(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [make_image(1)], "a": ["x"], "b": ["y"]}), tmp_path / "rows.parquet")
     dk.build(tmp_path / "rows.parquet", tmp_path / "rows", text_column="b", split="test")
     assert [record.description for record in records(tmp_path / "rows").values()] == ["y"]
-    with pytest.raises(RecipeError, match="root is for the paths of a recipe's file"):
+    with pytest.raises(RecipeError, match="root is for paths in a recipe file"):
         dk.build(folder, tmp_path / "other", root=tmp_path)
 
 
 class Few(Source):
-    """A source that is here as an object, made of the protocol, and counts how often it is made."""
+    """A source object that implements the protocol, and counts its creations."""
 
     made = 0
 
@@ -311,5 +311,5 @@ def test_a_source_says_what_it_passes_over(tmp_path: Path, item: Any) -> None:
 
 def test_a_recipe_of_objects_says_so(tmp_path: Path) -> None:
     dk.build(rows(1), tmp_path / "rows")
-    with pytest.raises(RecipeError, match="of a build from objects in Python"):
+    with pytest.raises(RecipeError, match="belongs to a build from Python objects"):
         dk.build(tmp_path / "rows" / "recipe.yaml", tmp_path / "again", root=tmp_path)

@@ -1,4 +1,4 @@
-"""A built dataset in Python: what each method returns, leaves behind and refuses."""
+"""A built dataset in Python: results, written files and errors of each method."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_notebook_shows_counts_and_thumbnails(tmp_path: Path) -> None:
 )
 def test_hints_follow_from_recipe_and_drops(tmp_path: Path, recipe: dict, drops: list[Drop], line: str) -> None:
     write_folder(tmp_path / "out", {"train": [rows_of([record(0)])]}, recipe=recipe, drops=drops)
-    assert any(told.startswith(line) for told in dk.open(tmp_path / "out").report())
+    assert any(reported.startswith(line) for reported in dk.open(tmp_path / "out").report())
 
 
 def test_annotations_that_were_all_dropped_are_a_warning(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_what_cannot_be_done_is_refused(folder: Path, tmp_path: Path) -> None:
         built.export("coco", tmp_path / "out", split="dev")
     with pytest.raises(OutputError, match="are for the Hub"):
         built.push("s3://bucket/x", create_pr=True)
-    with pytest.raises(BuiltFolderError, match="only verify works: download it"):
+    with pytest.raises(BuiltFolderError, match="only verify reads remote datasets: download it"):
         dk.open(NAME).stats()
 
 

@@ -1,4 +1,4 @@
-"""Attention heads in Python: names, loaded models, rows of anybody; what is returned, recorded and refused."""
+"""Attention heads in Python: names, loaded models, custom rows; results, records and errors."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ def test_a_loaded_model_and_a_list_of_rows_are_scored(tmp_path: Path) -> None:
     lines = [item for item in found.report() if isinstance(item, str)]
     assert lines[-2:] == [f"wrote {found.folder} (scores of 3 samples)", f"open {found.page} in a browser"]
     assert "heads by hi:last" in found._repr_html_()
-    told = json.loads(json.dumps(found.as_json()))
-    assert (told["samples"], told["ranked_by"], len(told["top"])) == (3, "hi:last", 1)
+    reported = json.loads(json.dumps(found.as_json()))
+    assert (reported["samples"], reported["ranked_by"], len(reported["top"])) == (3, "hi:last", 1)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("scores.*")}
     score(model(), rows, tmp_path / "out", **LAST)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_images_may_be_paths_bytes_and_objects_and_rows_a_dataset(tmp_path: Path) -> None:
+def test_rows_accept_images_as_paths_bytes_and_objects(tmp_path: Path) -> None:
     row = plain_row(0)
     image = row["image"]["bytes"]
     (tmp_path / "image.png").write_bytes(image)
@@ -93,33 +93,33 @@ def test_other_weights_and_other_rows_are_other_results(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "told"),
+    ("options", "error", "reported"),
     [
         ({"positons": "last"}, RecipeError, "positons: there is no such option; known: batch, binarisation, by, "),
         ({"by": "hi"}, RecipeError, "by: give SCORE:POSITIONS"),
-        ({"revision": "main"}, RecipeError, "revision: the model is on this machine"),
+        ({"revision": "main"}, RecipeError, "revision: a model on this machine"),
         ({"data": 3}, SourceError, "rows are a int; give a name, a folder, a datasets.Dataset or a list"),
         ({"data": [{"image": b""}]}, SourceError, "list has no column description or caption or text"),
         ({"model": "train"}, ModelError, "LlavaForConditionalGeneration is in training mode"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, options: dict[str, Any], error: type[Exception], told: str) -> None:
+def test_what_is_wrong_is_named(tmp_path: Path, options: dict[str, Any], error: type[Exception], reported: str) -> None:
     given = {"model": model(), "data": [plain_row(0)], "out": tmp_path / "out"} | options
     if given["model"] == "train":
         given["model"] = (copy.deepcopy(model()[0]).train(), model()[1])
     with pytest.raises(error) as caught:
         score(**given)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("data", "is_told"), [(FORMER / "scenes", False), ([plain_row(0)], True)])
+@pytest.mark.parametrize(("data", "is_reported"), [(FORMER / "scenes", False), ([plain_row(0)], True)])
 def test_toyworld_of_other_images_is_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, data: Any, is_told: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, data: Any, is_reported: bool
 ) -> None:
     with caplog.at_level(logging.WARNING, "datasetkit"), pytest.raises(RecipeError, match=r"--by|by: "):
-        score("toyworld:vlm", data, tmp_path / "out", by="hi:phrase" if is_told else "hi:phrases")
-    assert ("toyworld:vlm knows rendered scenes only" in caplog.text) is is_told
+        score("toyworld:vlm", data, tmp_path / "out", by="hi:phrase" if is_reported else "hi:phrases")
+    assert ("toyworld:vlm was trained on rendered scenes only" in caplog.text) is is_reported
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Tensors for training: image and masks keep to each other, whatever is done to their size."""
+"""Tensors for training: image and masks stay aligned at any size."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_row_without_objects(loaded: datasets.Dataset) -> None:
 
 @pytest.mark.parametrize("size_px", [7, 24, 96])
 def test_image_and_masks_are_resized_alike(tmp_path: Path, size_px: int) -> None:
-    """An image that is white exactly where its object is stays so, but for the edge."""
+    """An image that is white exactly on its object stays so, except at the edge."""
     area = record(1).objects[2].mask.decode()
     buffer = io.BytesIO()
     Image.fromarray(area[..., None].repeat(3, axis=2) * np.uint8(255)).save(buffer, "PNG")
@@ -91,9 +91,9 @@ def test_a_transform_changes_values_and_nothing_else(loaded: datasets.Dataset) -
     assert dataset[0]["image"].dtype == torch.float32
     assert dataset[0]["image"].max() <= 1
     turned = KeyObjectDataset(loaded, transform=lambda image: image.transpose(1, 2))
-    with pytest.raises(ValueError, match="the masks no longer fit"):
+    with pytest.raises(ValueError, match="the masks do not fit"):
         turned[0]
-    with pytest.raises(ValueError, match=r"size_px is \(3, 4\); give one number from 1 on"):
+    with pytest.raises(ValueError, match=r"size_px is \(3, 4\); give a positive integer"):
         KeyObjectDataset(loaded, size_px=(3, 4))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="size_px is 0"):
         KeyObjectDataset(loaded, size_px=0)
@@ -122,7 +122,7 @@ def test_a_batch_is_padded_and_marked(loaded: datasets.Dataset, workers: int) ->
 
 def test_what_is_no_split_of_rows_is_refused(loaded: datasets.Dataset) -> None:
     for dataset in ("coco", datasets.DatasetDict({"train": loaded}), loaded.to_iterable_dataset()):
-        with pytest.raises(TypeError, match=f"dataset is a {type(dataset).__name__}; give what datasetkit.load"):
+        with pytest.raises(TypeError, match=f"dataset is a {type(dataset).__name__}; give that of datasetkit.load"):
             KeyObjectDataset(dataset)
 
 

@@ -1,4 +1,4 @@
-"""Wrong input to the public functions, and damaged papers of a built folder: one line of ours, or an OSError."""
+"""Wrong input to the public functions, and damaged papers of a built folder: one-line errors, or an OSError."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wrong_values(folder: Path) -> dict[str, Any]:
-    """What somebody may give for a dataset."""
+    """Wrong values for a dataset."""
     (folder / "file").write_text("x")
     (folder / "foreign").mkdir(exist_ok=True)
     (folder / "foreign" / "a.txt").write_text("x")
@@ -86,7 +86,7 @@ def test_wrong_input_is_an_error_of_ours(
         except (DatasetkitError, OSError) as error:
             refused[name] = str(error)
     assert len(refused) >= 10
-    assert [name for name, told in refused.items() if "\n" in told] == []
+    assert [name for name, reported in refused.items() if "\n" in reported] == []
     assert not (tmp_path / "to" / "e").exists()
 
 
@@ -159,14 +159,14 @@ def test_papers_of_other_types_are_refused_when_they_are_read(built: Path, tmp_p
             except BuiltFolderError as error:
                 refused.append(str(error))
                 continue
-            told = dk.open(folder)
-            assert repr(told)
-            assert json.dumps(told.as_json())
-            assert [*told.report()]
+            reported = dk.open(folder)
+            assert repr(reported)
+            assert json.dumps(reported.as_json())
+            assert [*reported.report()]
             assert manifest.options
             assert statistics.shared_images is not None
     assert len(refused) > 400
-    assert not any("\n" in told for told in refused)
+    assert not any("\n" in reported for reported in refused)
 
 
 @pytest.mark.parametrize("text", ["", "[", "null", "5", "[]", "{}", "\udcff", "[" * 100_000, "1" * 10_000])

@@ -1,7 +1,7 @@
-"""Commands that are ended at random moments, or have no room on the disk: nothing is half written, and they go on.
+"""Commands that are killed at random moments, or run out of disk space: no partial files, and they resume.
 
-Run as ``python -m tests.cli.killing FOLDER COUNT SEED``; prints how many commands of each kind ended how. It is a
-process of its own because it forks, which no process with threads should do.
+Run as ``python -m tests.cli.killing FOLDER COUNT SEED``; prints how commands of each kind ended. It runs as
+a separate process because it forks, which no process with threads should do.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class Child:
     def ended(self) -> tuple[int, str]:
         """Wait; return the exit code, negative for a signal, and what was on stderr."""
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        with os.fdopen(self.stderr) as told:
-            return code, told.read()
+        with os.fdopen(self.stderr) as reported:
+            return code, reported.read()
 
 
 def prepare(scene: Scene, former: Path | None) -> None:
@@ -141,9 +141,9 @@ class Disturbed:
         self.after = tree(scene.place)
 
     def succeed(self, words: tuple[str, ...]) -> None:
-        code, told = Child.of(words).ended()
+        code, reported = Child.of(words).ended()
         if code:
-            raise SystemExit(f"{self.name}: exit code {code} of {words}: {told}")
+            raise SystemExit(f"{self.name}: exit code {code} of {words}: {reported}")
 
     def end_by(self, how: signal.Signals, delay: float) -> str:
         """Send a signal; return how the command ended."""
@@ -151,21 +151,23 @@ class Disturbed:
         child = Child.of(self.scene.words)
         time.sleep(delay)
         os.kill(child.pid, how)
-        code, told = child.ended()
+        code, reported = child.ended()
         what = f"{how.name} after {delay:.3f} s"
         expected, word = ENDED_BY.get(how, (-how, ""))
-        if code != 0 and not (code == expected and told.startswith(word) and told.count("\n") == bool(word)):
-            raise SystemExit(f"{self.name}, {what}: exit code {code}: {told}")
+        if code != 0 and not (code == expected and reported.startswith(word) and reported.count("\n") == bool(word)):
+            raise SystemExit(f"{self.name}, {what}: exit code {code}: {reported}")
         self.check(what)
         return "done" if code == 0 else how.name
 
     def fill_disk(self, room: int) -> str:
         """Let no file be larger than so many bytes; return how the command ended."""
         prepare(self.scene, self.former)
-        code, told = Child.of(self.scene.words, room).ended()
-        is_told = told.startswith("error: ") and told.count("\n") == 1 and str(self.scene.place.parent) in told
-        if code != 0 and not (code == 1 and is_told):
-            raise SystemExit(f"{self.name}, files of {room} bytes: exit code {code}: {told}")
+        code, reported = Child.of(self.scene.words, room).ended()
+        is_reported = (
+            reported.startswith("error: ") and reported.count("\n") == 1 and str(self.scene.place.parent) in reported
+        )
+        if code != 0 and not (code == 1 and is_reported):
+            raise SystemExit(f"{self.name}, files of {room} bytes: exit code {code}: {reported}")
         if left := [path for path in self.scene.place.parent.rglob("*.partial") if ".build" not in path.parts]:
             raise SystemExit(f"{self.name}, files of {room} bytes: {left[0]} is left")
         self.check(f"files of {room} bytes", goes_on=False)

@@ -1,4 +1,4 @@
-"""``datasetkit ablate`` as a person meets it: what is shown, what lies in the folder, one line for an error."""
+"""``datasetkit ablate`` for users: output, files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLE = "layer,head,score\n" + "".join(
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli ablate") / "scenes"
     built = ("--preset", "none", "--no-overlay", "--size-px", "128", "--count", "6", "--split", "test", "--out", out)
     assert run("build", "toyworld", *built)[0] == 0
@@ -38,7 +38,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(scenes: Path) -> Path:
-    """Head scores of the model, drawn at random; nobody changes them."""
+    """Random head scores of the model; read-only."""
     return save_scores(scenes.parent / "scores", {"name": "drawn"})
 
 
@@ -102,15 +102,15 @@ def test_dose_curves_are_shown_and_lie_in_the_folder(
     }
 
 
-def test_a_ranking_by_the_rows_that_are_asked_is_told_and_overwrite_measures_anew(scenes: Path, tmp_path: Path) -> None:
+def test_a_ranking_by_the_same_rows_is_a_warning(scenes: Path, tmp_path: Path) -> None:
     own = save_scores(tmp_path / "scores", open_data(str(scenes), "test").identity.as_json())
     rankings = ("--scores", own, "--by", "hi:phrase", "--by", "image_mass:last", "--out", tmp_path / "out")
     arguments = ("ablate", *MODEL, "--data", scenes, *rankings, *FEW, "--limit", "3", "--tasks", "vqa")
     code, _, errors = run(*arguments)
     assert code == 0, errors
-    [told] = [line for line in errors.splitlines() if "warning" in line]
-    assert told == (
-        "warning: heads were scored by hi:phrase, image_mass:last on rows that are asked here, so they are chosen and "
+    [reported] = [line for line in errors.splitlines() if "warning" in line]
+    assert reported == (
+        "warning: heads were scored by hi:phrase, image_mass:last on the same rows, so they are chosen and "
         "tested on the same data; score another split"
     )
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "conditions").iterdir()}
@@ -134,7 +134,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (
             ("--scores", "{scores}", "--by", "hi:nowhere"),
@@ -142,25 +142,25 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
         ),
         (
             ("--scores", "{scores}", "--by", "hi:phrase", "--by", "hi:phrase"),
-            "--by: name each of them once, not hi:phrase, hi:phrase",
+            "--by: name each item once, not hi:phrase, hi:phrase",
         ),
-        ((), "heads are ranked by scores or by a table; give --scores or --table"),
-        (("--by", "hi:last", "--table", "{table}"), "heads are ranked by scores or by a table; give --scores or"),
+        ((), "heads need a ranking; give --scores or --table"),
+        (("--by", "hi:last", "--table", "{table}"), "heads need a ranking; give --scores or"),
         (("--scores", "/no/such/folder"), "/no/such/folder holds no finished head scores"),
         (("--table", "/no/such/table.csv"), "/no/such/table.csv: No such file"),
         (("--table", "{table}", "--doses", ".1,x"), "--doses: Input should be a valid number"),
         (("--table", "{table}", "--doses", ".7"), "--doses: Input should be less than or equal to 0.5 (came: '.7')"),
         (("--table", "{table}", "--modes", "cut"), "--modes: Input should be 'zero', 'mean' or 'resample'"),
         (("--table", "{table}", "--tasks", "ocr"), "--tasks: Input should be 'caption' or 'vqa'"),
-        (("--table", "{table}", "--question-prompt", "?"), "--question-prompt: has no {question}"),
+        (("--table", "{table}", "--question-prompt", "?"), "--question-prompt: the template lacks {question}"),
         (("--table", "{table}", "--split", "val"), "has the splits test; give one of them, not val"),
         (("--table", "{table}", "--revision", "main"), "--revision: the model is on this machine"),
-        (("--table", "{table}", "--limit", "1", "--modes", "resample"), "one image alone for caption"),
+        (("--table", "{table}", "--limit", "1", "--modes", "resample"), "only one image for caption"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_an_error_is_one_line(
-    scenes: Path, scores: Path, table: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, scores: Path, table: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     given = [
         argument.format(scores=scores, table=table) if "{s" in argument or "{t" in argument else argument
@@ -170,6 +170,6 @@ def test_an_error_is_one_line(
     assert (code, shown) == (1, "")
     [line] = [line for line in errors.splitlines() if "error: " in line]
     assert line == errors.splitlines()[-1]
-    assert told in line
+    assert reported in line
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()

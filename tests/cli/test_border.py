@@ -27,7 +27,7 @@ from tests.processes import output_of
 
 RUN = CliRunner()
 FULL = OSError(errno.ENOSPC, "No space left on device")
-MEMORY = "memory ran out; give the command more, or have it hold fewer images at once"
+MEMORY = "memory ran out; give the command more memory, or use smaller batches"
 BUILD = ("build", "toyworld", "--preset", "none", "--size-px", "64")
 # A point is printed once the command listens: what comes before is Python's own start. A shell has its jobs in the
 # background ignore Ctrl-C, and everything that these start inherits that.
@@ -45,7 +45,11 @@ main()
     ("error", "message", "code"),
     [
         (OutputError("two\nlines"), "two lines", 1),
-        (SourceFailedError("gone", "run it"), "gone; nothing is lost: when the source answers again, run it", 3),
+        (
+            SourceFailedError("gone", "run it"),
+            "gone; finished parts are kept; when the source answers again, run it",
+            3,
+        ),
         (click.UsageError("No such option '--x'."), "No such option '--x'", 2),
         (OSError(errno.ENOSPC, "No space left", "out/a"), "out/a: no space is left on the disk", 1),
         (FULL, "no space is left on the disk", 1),
@@ -55,8 +59,8 @@ main()
         (pa.ArrowMemoryError("malloc of size 64 failed"), MEMORY, 1),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), MEMORY, 1),
         (ImportError("libx.so: failed to map segment from shared object"), MEMORY, 1),
-        (RecursionError("maximum depth"), "something is nested too deeply to be read; --debug shows what", 1),
-        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), "'\\udcff' is not text that UTF-8 can hold; rename it", 1),
+        (RecursionError("maximum depth"), "the input is nested too deeply; --debug shows where", 1),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), "'\\udcff' cannot be encoded as UTF-8; rename it", 1),
         (KeyboardInterrupt(), "interrupted", 130),
         (click.Abort(), "interrupted", 130),
         (StdoutError(BrokenPipeError(errno.EPIPE, "Broken pipe")), "", 141),
@@ -74,13 +78,13 @@ class OddError(Exception):
         raise ValueError("a\nb")
 
 
-@pytest.mark.parametrize("told", ["ValueError: a b", "OddError: without a text"])
-def test_an_error_that_nobody_knows_says_where_it_came_from(told: str) -> None:
+@pytest.mark.parametrize("reported", ["ValueError: a b", "OddError: without a message"])
+def test_an_error_that_nobody_knows_says_where_it_came_from(reported: str) -> None:
     with pytest.raises(ValueError, match="a\nb") as caught:
         first_line(OddError())
-    error = caught.value if told.startswith("Value") else OddError().with_traceback(caught.tb)
+    error = caught.value if reported.startswith("Value") else OddError().with_traceback(caught.tb)
     message = ending_of(error).message
-    assert message.startswith(f"unexpected {told} in datasetkit.core.text:")
+    assert message.startswith(f"unexpected {reported} in datasetkit.core.text:")
     assert message.endswith("; --debug shows the traceback; please report it")
 
 
@@ -158,7 +162,7 @@ def test_a_stdout_that_is_full_or_closed(tmp_path: Path) -> None:
 
 
 def stopped(how: signal.Signals, delay_s: float, *words: object, handler: str = "SIG_DFL") -> tuple[int, str, str]:
-    """Send a command a signal so long after it began to listen; return its exit code and what it printed."""
+    """Send a signal to a command after a delay; return its exit code and output."""
     process = subprocess.Popen(
         [sys.executable, "-c", LISTENS.format(f"signal.{handler}"), *map(str, words)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -198,7 +202,7 @@ def test_sigterm_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a process's memory")
 def test_without_memory_a_command_ends(tmp_path: Path) -> None:
-    """Which library lacks it first is chance; some end the process themselves, which no Python sees."""
+    """Which library fails first is random; some end the process themselves, unseen by Python."""
     most = int(float(os.environ.get("DATASETKIT_MOST_GIB", "0.45")) * 2**30)
     done = subprocess.run(
         [sys.executable, "-m", "datasetkit", *BUILD, "--count", "4", "--out", str(tmp_path / "out"), "--quiet"],
@@ -220,7 +224,7 @@ def test_nothing_is_half_written_whenever_a_command_ends(tmp_path: Path) -> None
     count, seed = (
         os.environ.get(name, default) for name, default in (("DATASETKIT_KILLS", "10"), ("DATASETKIT_KILLS_SEED", "0"))
     )
-    told = output_of("tests.cli.killing", tmp_path, count, seed)
-    ended = [line.rpartition(" ") for line in told.splitlines()]
+    reported = output_of("tests.cli.killing", tmp_path, count, seed)
+    ended = [line.rpartition(" ") for line in reported.splitlines()]
     assert sum(int(times) for _, _, times in ended) == int(count) + 2 * 6
     assert sum(int(times) for how, _, times in ended if how.endswith("full disk")) == 2 * 6

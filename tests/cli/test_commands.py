@@ -1,4 +1,4 @@
-"""The command line as a person meets it: exit codes, one clear line for an error, resumed and refused builds."""
+"""The command line for users: exit codes, one-line errors, resumed and refused builds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert code == 0
     assert "read 6, kept 6 (train 6)" in shown
     assert "\ndetections   read " in shown
-    assert "no annotation was kept" not in errors, "the source's masks gave way to those of the models"
+    assert "no annotation was kept" not in errors, "masks of the models replaced the source's masks"
     return out
 
 
@@ -62,7 +62,7 @@ def test_a_build_says_what_it_loads_and_how_long_it_took(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "reported"),
     [
         (0.04, "0.0 s"),
         (7.26, "7.3 s"),
@@ -72,11 +72,11 @@ def test_a_build_says_what_it_loads_and_how_long_it_took(tmp_path: Path) -> None
         (3720, "1 h 2 min"),
     ],
 )
-def test_durations_are_spelt(seconds: float, told: str) -> None:
-    assert duration(seconds) == told
+def test_durations_are_spelt(seconds: float, reported: str) -> None:
+    assert duration(seconds) == reported
 
 
-def test_a_finished_build_is_left_alone_and_another_recipe_refused(built: Path) -> None:
+def test_a_finished_build_stays_and_another_recipe_is_refused(built: Path) -> None:
     before = files(built)
     again = ("build", "toyworld", "--size-px", 64, "--part-size", 2, "--out", built)
     assert run(*again, "--count", 6)[0] == 0
@@ -116,8 +116,8 @@ def test_a_build_that_keeps_nothing_says_so(tmp_path: Path) -> None:
     (tmp_path / "images" / "a.jpg").write_text("no image")
     code, _, errors = run("build", "folder", tmp_path / "images", "--out", tmp_path / "out")
     assert code == 1
-    assert "no record was kept of 1 that were read; 1 record: not_an_image" in errors
-    assert errors.endswith("ledger.jsonl has every one; --retry-failed reads again what may pass later\n")
+    assert "no record was kept (read: 1); 1 record: not_an_image" in errors
+    assert errors.endswith("ledger.jsonl lists every one; --retry-failed reads those again that may succeed later\n")
     assert json.loads((tmp_path / "out" / "ledger.jsonl").read_text())["reason"] == "not_an_image"
 
 

@@ -1,4 +1,4 @@
-"""The commands on a built dataset as a person meets them, and a script: what is printed where, and how it ends."""
+"""The commands for a built dataset, for users and scripts: output streams, and exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(*arguments: object, **more: object) -> tuple[int, str, str]:
 
 
 def commands(built: Path) -> list[tuple[object, ...]]:
-    """Each command on a built dataset, and what else there is to check without a model."""
+    """Each command for a built dataset, checked without a model."""
     return [
         ("verify", built),
         ("stats", built),
@@ -104,7 +104,7 @@ def test_a_folder_that_was_never_built_is_one_line(name: str, tmp_path: Path) ->
 def test_a_build_that_was_cut_short_is_a_fault(built: Path) -> None:
     (built / ".build").mkdir()
     (built / ".build/exchange.json").write_text("{}")
-    assert "holds a build that is not finished" in run("verify", built)[1]
+    assert "contains an unfinished build" in run("verify", built)[1]
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_a_build_that_was_cut_short_is_a_fault(built: Path) -> None:
         (["preview", "BUILT", "--limit", "0"], "--limit: Input should be greater than or equal to 1"),
         (["export", "BUILT", "out", "--to", "voc"], "no format is called 'voc'; known: coco, imagefolder, labelstudio"),
         (["export", "BUILT", "out", "--to", "coco", "--split", "dev"], "has no split 'dev'; it has train"),
-        (["export", "BUILT", "BUILT/out", "--to", "coco"], "lie in each other"),
+        (["export", "BUILT", "BUILT/out", "--to", "coco"], "is inside the other"),
         (["push", "BUILT", "s3://bucket/x", "--token", "hf_secret"], "are for the Hub"),
         (["push", "BUILT", "user/name", "--create-pr", "--tag", "v1"], "--tag do not go with it"),
         (["push", "BUILT", "user/name", "--commit-message", ""], "--commit-message: String should have at least 1"),
     ],
 )
 def test_mistakes_are_one_line_and_cheap(built: Path, arguments: list[str], message: str) -> None:
-    """Without what takes long to import, and in little more time than Python itself takes."""
+    """Without slow imports, in little more time than Python itself."""
     typed = [argument.replace("BUILT", str(built)) for argument in arguments]
     heavy = (
         "import atexit, sys\natexit.register(lambda: print({'torch', 'transformers', 'datasets'} & {*sys.modules}))\n"

@@ -1,4 +1,4 @@
-"""What ``datasetkit doctor`` prints, and what it says of packages that do not work."""
+"""Output of ``datasetkit doctor``, also for packages that do not work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKENDS = {
 
 
 def rows(shown: str) -> dict[str, str]:
-    """What is said of each part, with its command behind it."""
+    """Return the report on each part, with its command."""
     said: dict[str, str] = {}
     last = ""
     for line in shown.splitlines():
@@ -74,7 +74,7 @@ def torchvision(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_a_broken_torchvision_is_named_with_its_mending(torchvision: Path) -> None:
-    """It takes the required models with it, so that the exit code says so."""
+    """Required models fail with it, which the exit code shows."""
     program = f"import sys; sys.path.insert(0, {str(torchvision)!r}); from datasetkit.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", program, "doctor"], capture_output=True, text=True, check=False)
     said = rows(done.stdout)

@@ -1,4 +1,4 @@
-"""Wrong arguments of commands about heads: refused in one line, and before anything heavy is imported."""
+"""Wrong arguments of the commands for heads: refused in one line, before slow imports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(json.dumps([code, heavy]))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("score", *MODEL, *DATA, "--by", "hi_max:response"), "--by: give SCORE:POSITIONS, a score of hi, hi_soft"),
         (("score", "--model", "toyworld:vml", *DATA), "no shipped model is called 'toyworld:vml'; known: "),
@@ -54,23 +54,23 @@ print(json.dumps([code, heavy]))
             "top-layers:9 asks for 9; the model has 4",
         ),
         (("tune", *MODEL, *DATA, "--select", "layers:4"), "layers:4 is not possible; give each layer once, of 0 to 3"),
-        (("tune", *MODEL, *DATA, "--select", "best"), "--select: no selection is written 'best'"),
+        (("tune", *MODEL, *DATA, "--select", "best"), "--select: 'best' is not a selection"),
         (("tune", *MODEL, *DATA, "--select", "all", "--test-split", "dev"), "give one of them, not dev"),
         (("tune", *MODEL, *DATA, "--select", "all", "--forgetting", "/none"), "'/none' is not a folder"),
-        (("compare", *MODEL, *DATA, "--select", "all", "--shard", "3/2"), "--shard: give I/N, as 1/4"),
+        (("compare", *MODEL, *DATA, "--select", "all", "--shard", "3/2"), "--shard: give I/N, such as 1/4"),
         (("report", "/none"), "there is no folder /none"),
     ],
     ids=lambda value: " ".join(map(str, value[-2:])) if isinstance(value, tuple) else "",
 )
 def test_it_is_one_line_before_anything_heavy_is_imported(
-    arguments: tuple[object, ...], told: str, tmp_path: Path
+    arguments: tuple[object, ...], reported: str, tmp_path: Path
 ) -> None:
     program = [sys.executable, "-c", _PROGRAM, *map(str, arguments)]
     env = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
     done = subprocess.run(program, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     [line] = done.stderr.splitlines()
     assert line.startswith("error: ")
-    assert told in line
+    assert reported in line
     code, heavy = json.loads(done.stdout)
     assert (code, heavy) == (1, [])
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Help texts of every command: they fit a terminal of 80 columns, and nothing of them is cut."""
+"""Help texts of every command: they fit a terminal of 80 columns without truncation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datasetkit.cli import app
 
 
 def paths(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The words of every command; groups are commands, too."""
+    """Yield the words of every command, groups included."""
     yield path
     for name in group.list_commands(click.Context(group)):
         try:

@@ -1,4 +1,4 @@
-"""``datasetkit knockout`` as a person meets it: what is shown, what lies in the folder, one line for an error."""
+"""``datasetkit knockout`` for users: output, files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUICK = (*MODEL, "--flows", "image->last,question -> last", "--window", "1")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli knockout") / "scenes"
     built = run(
         "build", "toyworld", "--preset", "none", "--no-overlay", "--size-px", "128", "--count", "6", "--out", out
@@ -77,7 +77,7 @@ def test_tables_of_questions_beside_their_images_are_asked(scenes: Path, tmp_pat
     frame.to_csv(table, index=False) if suffix == ".csv" else frame.to_parquet(table)
     code, shown, errors = run("knockout", *QUICK, "--all", "--data", table, "--out", tmp_path / "out")
     assert code == 0, errors
-    assert "dropped   1: path_escapes (the image's name leads out of its folder)" in shown
+    assert "dropped   1: path_escapes (the image's name leads outside its folder)" in shown
     assert f"wrote {tmp_path / 'out'} (knockouts of {len(asked) - 1} questions)" in shown
 
 
@@ -99,17 +99,17 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (
             ("--flows", "picture->last"),
             "--flows: 'picture->last' is not a flow; give SOURCE->TARGET, each of",
         ),
-        (("--flows", "image->last,image -> last"), "--flows: name each of them once"),
-        (("--heads", "3"), "--heads: give layers and heads, both from 0, as 2.6,3.7 (came: '3')"),
+        (("--flows", "image->last,image -> last"), "--flows: name each item once"),
+        (("--heads", "3"), "--heads: give LAYER.HEAD, both counted from 0, such as 2.6,3.7 (came: '3')"),
         (("--heads", "4.0"), "there is no head 4.0; the model has 4 layers of 8 heads"),
-        (("--question-prompt", "What?"), "--question-prompt: has no {question} (came: 'What?')"),
-        (("--revision", "main"), "--revision: the model is on this machine and has no revisions"),
+        (("--question-prompt", "What?"), "--question-prompt: the template lacks {question} (came: 'What?')"),
+        (("--revision", "main"), "--revision: a model on this machine has no revisions"),
         (("--split", "val"), "has the splits train; give one of them, not val"),
         (("--data", "/no/such/table.csv"), "/no/such/table.csv cannot be read"),
         (
@@ -121,10 +121,10 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_an_error_is_one_line(scenes: Path, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_an_error_is_one_line(scenes: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str) -> None:
     code, shown, errors = run("knockout", *MODEL, "--data", scenes, "--out", tmp_path / "out", *arguments)
     assert (code, shown) == (1, "")
     [line] = [line for line in errors.splitlines() if "error: " in line]
     assert line == errors.splitlines()[-1]
-    assert told in line
+    assert reported in line
     assert not (tmp_path / "out").exists()

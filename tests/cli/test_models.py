@@ -1,4 +1,4 @@
-"""Builds by models as a person asks for them: presets, what is refused in one line, and what is said of the models."""
+"""Builds with models: presets, one-line errors, and the description of the models."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ pytestmark = pytest.mark.slow
 RUN = CliRunner()
 TINY = ("--size-px", 64, "--count", 3, "--scene-split", "test", "--no-overlay")
 ON_CPU = ("--device", "cpu")
-SCENES_ONLY = "warning: the toyworld models know rendered scenes only; on other images they mean nothing\n"
+SCENES_ONLY = (
+    "warning: the toyworld models were trained on rendered scenes only; their output for other images is meaningless\n"
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _neither_plots_nor_network() -> Iterator[None]:
-    """Plots take longer than all the rest of a small build."""
+    """Skip plots, which take longer than the rest of a small build."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -50,7 +52,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, shown, errors = run("build", "toyworld", *TINY, *ON_CPU, "--out", out)
     assert code == 0
     assert "records      read 3, kept 3 (test 3)" in shown
-    assert "of the source's masks by what the models found" in shown
+    assert "masks of the source by masks of the models" in shown
     assert "warning" not in errors
     check_account(out)
     return out
@@ -92,7 +94,7 @@ def test_scenes_are_built_by_the_shipped_models(scenes: Path) -> None:
     "given", [("--device", "cpu"), ("--captioner-batch", "1"), ("--detector-batch", "2"), ("--segmenter-batch", "3")]
 )
 @pytest.mark.parametrize("kind", ["coco", "none", "recipe"])
-def test_options_of_models_are_not_ignored_where_no_models_are_asked(
+def test_model_options_without_models_are_refused(
     tmp_path: Path, coco: list[object], given: tuple[str, str], kind: str
 ) -> None:
     recipe = put(tmp_path, {"recipe.yaml": "source: {name: toyworld, count: 1}\n"}) / "recipe.yaml"
@@ -177,7 +179,7 @@ def test_relabelled_photographs_are_warned_about(coco: list[object], tmp_path: P
     code, shown, errors = run(*arguments)
     assert code == 0
     assert errors.startswith(SCENES_ONLY)
-    assert "replaced     2 of the source's masks by what the models found" in shown
+    assert "replaced     2 masks of the source by masks of the models" in shown
     assert "no annotation was kept" not in errors
     check_account(tmp_path / "out")
     lines = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]
@@ -263,7 +265,7 @@ def test_options_over_a_preset_are_in_recipe_and_card(tmp_path: Path) -> None:
     assert "| 0.45 |" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_models_and_thresholds_are_told_but_nothing_of_this_machine(tmp_path: Path) -> None:
+def test_the_card_has_models_and_thresholds_but_no_local_path(tmp_path: Path) -> None:
     from datasetkit.runtime.checkpoints import resolve
 
     folder = tmp_path / "secret" / "mine"

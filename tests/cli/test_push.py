@@ -1,4 +1,4 @@
-"""``datasetkit push`` as a person meets it: what is shown, one line for an error, never the token."""
+"""``datasetkit push`` for users: output, one-line errors, never the token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A built folder; nobody changes it."""
+    """A built folder; read-only."""
     return build(tmp_path_factory.mktemp("cli push") / "scenes")
 
 
@@ -54,33 +54,33 @@ def test_a_push_is_told(hub: HubServer, folder: Path) -> None:
     assert code == 0
     count, size = len(local(folder)), decimal(sum(map(len, expected(hub, folder).values())))
     first, second, address = shown.splitlines()
-    assert first.startswith(f"sent {count} files of {size}, deleted 0 files; 0 files of 0 bytes were there already")
+    assert first.startswith(f"sent {count} files of {size}, deleted 0 files; 0 files of 0 bytes were already there")
     assert (
         second
-        == f"commit {hub.repository(NAME).head} holds the folder, compared file by file; the card names its address"
+        == f"commit {hub.repository(NAME).head} contains the folder, compared file by file; the card names its address"
     )
     assert address == f"{hub.endpoint}/datasets/{NAME}/tree/v1"
     assert hub.repository(NAME).private
     assert held(hub, "v1") == expected(hub, folder)
-    assert "the tag was there already, at this commit" in run(hub, folder, NAME, "--tag", "v1")[1].splitlines()
+    assert "the commit already had the tag" in run(hub, folder, NAME, "--tag", "v1")[1].splitlines()
 
 
 def test_what_of_the_card_does_not_arrive_is_told(hub: HubServer, folder: Path) -> None:
     hub.create(NAME).write({"README.md": b"---\nlicense: mit\n---\n"})
     for arguments in ((folder, NAME, "--dry-run"), (folder, NAME)):
         shown = run(hub, *arguments)[1]
-        assert "keep    license of the card on the Hub; the folder's is another" in shown.splitlines()
-    assert run(hub, folder, NAME, "--dry-run")[1].endswith("are there already. Nothing was sent\n")
-    assert "the card is merged with the one that was there" in shown
+        assert "keep    license of the card on the Hub; that of the folder differs" in shown.splitlines()
+    assert run(hub, folder, NAME, "--dry-run")[1].endswith("are already there. Nothing was sent\n")
+    assert "the card was merged with the existing one" in shown
 
 
 def test_one_file_is_told_of_as_one(hub: HubServer, folder: Path) -> None:
     hub.create(NAME).write({"recipe.yaml": (folder / "recipe.yaml").read_bytes()})
-    assert " is there already. Nothing was sent" in run(hub, folder, NAME, "--dry-run")[1]
-    assert " was there already\n" in run(hub, folder, NAME)[1]
+    assert " is already there. Nothing was sent" in run(hub, folder, NAME, "--dry-run")[1]
+    assert " was already there\n" in run(hub, folder, NAME)[1]
 
 
-def test_what_was_built_and_pushed_loads_with_every_mask_and_span(hub: HubServer, folder: Path) -> None:
+def test_a_pushed_build_loads_with_every_mask_and_span(hub: HubServer, folder: Path) -> None:
     assert run(hub, folder, NAME)[0] == 0
     loaded = datasets.load_dataset(NAME)
     built = list(iter_rows(folder, Manifest.read(folder)))
@@ -106,7 +106,7 @@ def test_a_dry_run_is_told(hub: HubServer, folder: Path) -> None:
     assert code == 0
     lines = shown.splitlines()
     size = decimal(sum(map(len, expected(hub, folder).values())))
-    assert lines[:2] == [f"make    repository {NAME}", "make    branch next"]
+    assert lines[:2] == [f"create  repository {NAME}", "create  branch next"]
     assert sum(line.startswith("send    ") for line in lines) == len(local(folder))
     assert "tag     v1" in lines
     assert f"would send {len(local(folder))} files of {size} and delete 0 files in 1 commit;" in lines[-1]
@@ -133,7 +133,7 @@ def test_errors_are_one_line(hub: HubServer, folder: Path, tmp_path: Path, monke
     monkeypatch.delenv("HF_TOKEN")
     assert "run `hf auth login`, set HF_TOKEN, or give --token" in run(hub, folder, NAME)[2]
     assert run(hub, folder, NAME, "--token", "hf_a\nb")[2] == (
-        "error: the token for the Hub holds characters that no token has; copy it again\n"
+        "error: the token for the Hub contains invalid characters; copy it again\n"
     )
 
 
@@ -166,12 +166,12 @@ def test_a_pull_request_is_opened_and_main_stays(hub: HubServer, folder: Path) -
     assert json.loads(run(hub, folder, NAME, "--create-pr", "--json")[1])["pull_request"].endswith("/discussions/2")
 
 
-def test_a_pull_request_whose_answer_was_lost_is_not_opened_twice(hub: HubServer, folder: Path) -> None:
+def test_a_pull_request_with_a_lost_response_is_not_repeated(hub: HubServer, folder: Path) -> None:
     hub.create(NAME)
     hub.faults.add(Fault("^commit ", "drop"))
     code, _, errors = run(hub, folder, NAME, "--create-pr")
     assert code == 1
-    assert "A pull request may be there; look at" in errors
+    assert "The pull request may exist; see" in errors
     assert sum(request.kind == "commit" for request in hub.traffic.requests) == 1
 
 
@@ -180,7 +180,7 @@ def test_what_does_not_go_with_a_pull_request_is_refused(
     hub: HubServer, folder: Path, options: tuple[str, ...]
 ) -> None:
     code, shown, errors = run(hub, folder, NAME, "--create-pr", *options)
-    message = "--revision and --tag do not go with it" if options else "push without --create-pr to make it"
+    message = "--revision and --tag do not go with it" if options else "push without --create-pr to create it"
     assert (code, shown, errors.count("\n"), message in errors) == (1, "", 1, True)
     assert NAME not in {name for _, name in hub.state.repositories}
 
@@ -198,7 +198,7 @@ def test_a_process_of_its_own_with_faults_shows_no_token(hub: HubServer, folder:
     )
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "making the tag v1: the Hub answered 422" in done.stderr
+    assert "creating the tag v1: the Hub answered 422" in done.stderr
     assert "%|" not in done.stderr, "no bar of huggingface_hub"
     assert hub.token not in done.stdout + done.stderr
     assert hub.token not in "".join(map(str, local(folder).values()))
@@ -210,7 +210,7 @@ def test_ctrl_c_says_how_to_go_on(hub: HubServer, folder: Path, tmp_path: Path) 
     process.append(start("push", folder, NAME, env=hub.environment(tmp_path / "home")))
     _, errors = process[0].communicate(timeout=120)
     assert process[0].returncode == 130
-    assert errors.splitlines()[-1].startswith("interrupted; what was sent is kept.")
+    assert errors.splitlines()[-1].startswith("interrupted; files already sent are kept.")
     assert "Traceback" not in errors
     assert run(hub, folder, NAME)[0] == 0
     assert held(hub) == expected(hub, folder)

@@ -1,4 +1,4 @@
-"""``datasetkit push --adapter`` as a person meets it: what is shown, and one line for an error."""
+"""``datasetkit push --adapter`` for users: output, and one-line errors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_a_push_is_told(hub: HubServer, folder: Path, tmp_path: Path) -> None:
     size = decimal(sum(map(len, held(hub).values())))
     repository = hub.repository(MODEL, "model")
     assert shown.splitlines() == [
-        f"sent 4 files of {size}, deleted 0 files; 0 files of 0 bytes were there already",
+        f"sent 4 files of {size}, deleted 0 files; 0 files of 0 bytes were already there",
         "not published: 3 other files of the folder (checkpoint-1/adapter_model.safetensors, log.txt, optimizer.pt)",
-        f"commit {repository.head} holds the folder, compared file by file; the card is the folder's",
+        f"commit {repository.head} contains the folder, compared file by file; the card is that of the folder",
         f"{hub.endpoint}/{MODEL}/tree/v1",
     ]
     assert repository.private
@@ -52,10 +52,10 @@ def test_a_dry_run_is_told(hub: HubServer, folder: Path) -> None:
     code, shown, _ = run(hub, folder, MODEL, "--adapter", "--dry-run", "--tag", "v1")
     assert code == 0
     first, *sends, tag, others, unknown, last = shown.splitlines()
-    assert (first, tag) == (f"make    repository {MODEL}", "tag     v1")
+    assert (first, tag) == (f"create  repository {MODEL}", "tag     v1")
     assert {line.split()[1] for line in sends} == NAMES
     assert others.startswith("not published: 3 other files of the folder ")
-    assert unknown == f"not known: whether {MODEL} is there and private: nothing is seen"
+    assert unknown == f"unknown: whether {MODEL} exists and is private: it is not visible"
     assert last.startswith("would send 4 files of ")
     assert last.endswith("Nothing was sent")
     assert {request.method for request in hub.traffic.requests} == {"GET"}
@@ -66,7 +66,7 @@ def test_errors_are_one_line(hub: HubServer, folder: Path, tmp_path: Path) -> No
         ((folder, "adapter"), "write it as user/adapter"),
         ((folder, "other/adapter"), "needs the right to write to other/adapter"),
         ((tmp_path, MODEL), "has no adapter_model.safetensors and no adapter_config.json and no adapter.json and"),
-        ((folder, "s3://bucket/adapter"), "--adapter is for the Hub; s3://bucket/adapter takes datasets alone"),
+        ((folder, "s3://bucket/adapter"), "--adapter is for the Hub; s3://bucket/adapter accepts datasets only"),
     ]:
         code, shown, errors = run(hub, *arguments, "--adapter")
         assert (code, shown) == (1, "")

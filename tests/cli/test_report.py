@@ -1,4 +1,4 @@
-"""``datasetkit report`` as a person meets it: a page, the verdicts, one line for an error."""
+"""``datasetkit report`` for users: a page, the verdicts, one-line errors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def run(*arguments: object) -> tuple[int, str, str]:
 def test_a_page_and_its_verdicts(tmp_path: Path) -> None:
     page = tmp_path / "pages" / "model.html"
     folders = (scored(tmp_path / "scores"), ablated(tmp_path / "ablated", {"ram:response": 0.3}))
-    code, shown, told = run(*folders, "--out", page)
-    assert (code, told) == (0, "")
+    code, shown, reported = run(*folders, "--out", page)
+    assert (code, reported) == (0, "")
     assert "claims of the papers" in shown
     assert "not measured" in shown
     assert "holds" in shown
@@ -29,13 +29,13 @@ def test_a_page_and_its_verdicts(tmp_path: Path) -> None:
     assert "datasetkit ablate: ablated" in page.read_text("utf-8")
 
 
-def test_different_models_are_refused_in_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+def test_different_models_are_refused_without_output(tmp_path: Path) -> None:
     other = blocked(tmp_path / "other", model=replace(MODEL, sha256="cd" * 32))
-    code, shown, told = run(scored(tmp_path / "ours"), other, "--out", tmp_path / "page.html")
+    code, shown, reported = run(scored(tmp_path / "ours"), other, "--out", tmp_path / "page.html")
     assert (code, shown) == (1, "")
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
-    assert "a report covers one model" in told
+    assert reported.startswith("error: ")
+    assert reported.count("\n") == 1
+    assert "a report covers one model" in reported
     assert not (tmp_path / "page.html").exists()
 
 
@@ -43,10 +43,10 @@ def test_different_models_are_refused_in_one_line_and_nothing_is_written(tmp_pat
 def test_a_page_gives_way_to_a_page_and_nothing_else_does(tmp_path: Path) -> None:
     ours, notes = scored(tmp_path / "scores"), tmp_path / "notes.txt"
     notes.write_text("mine")
-    for place, told in ((notes, f"{notes} exists and is not a page"), (tmp_path, "give a file, such as ")):
+    for place, reported in ((notes, f"{notes} exists and is not a page"), (tmp_path, "give a file, such as ")):
         code, shown, error = run(ours, "--out", place)
         assert (code, shown, error.count("\n")) == (1, "", 1)
-        assert told in error
+        assert reported in error
     assert notes.read_text() == "mine"
     for _ in range(2):
         assert run(ours, "--out", tmp_path / "page.html")[0] == 0

@@ -1,4 +1,4 @@
-"""``datasetkit score`` as a person meets it: what is shown, what lies in the folder, one line for an error."""
+"""``datasetkit score`` for users: output, files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODEL = ("--model", "toyworld:vlm", "--device", "cpu", "--batch", "4")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli score") / "scenes"
     assert run("build", "toyworld", "--preset", "none", "--count", "24", "--out", out)[0] == 0
     return out
@@ -32,7 +32,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(scenes: Path) -> Path:
-    """Its scores by one process that nothing disturbed; nobody changes them."""
+    """Scores from one undisturbed process; read-only."""
     out = scenes.parent / "finished"
     assert run("score", *MODEL, "--data", scenes, "--out", out, "--top", "3")[0] == 0
     return out
@@ -81,7 +81,7 @@ def test_another_ranking_needs_no_new_scores(scenes: Path, finished: Path) -> No
     code, shown, _ = run("score", *MODEL, "--data", scenes, "--out", finished, "--by", "hi:last", "--json")
     assert (code, json.loads(shown)["samples"], json.loads(shown)["ranked_by"]) == (0, 24, "hi:last")
     assert {name: (finished / name).stat().st_mtime_ns for name in RESULTS} == before
-    assert "Heads of the highest hi:last" in (finished / "report.html").read_text()
+    assert "Heads with the highest hi:last" in (finished / "report.html").read_text()
 
 
 def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (
             ("--by", "hi"),
@@ -122,7 +122,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
             ("--positions", "answer"),
             "--positions: Input should be 'response', 'phrase', 'last' or 'generated'",
         ),
-        (("--positions", "last,last"), "--positions: name each of them once, not last, last"),
+        (("--positions", "last,last"), "--positions: name each item once, not last, last"),
         (("--positions", ""), "--positions: Input should be"),
         (("--prompt", ""), "--prompt: String should have at least 1 character (came: '')"),
         (("--device", "tpu9"), "device 'tpu9' cannot be used"),
@@ -131,7 +131,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
         (("--data", ""), "is not a folder, nor a dataset on the Hub"),
         (
             ("--revision", "main"),
-            "--revision: the model is on this machine and has no revisions; leave it out",
+            "--revision: a model on this machine has no revisions; leave this option out",
         ),
         (("--model", "/no/such/model"), "there is no folder /no/such/model"),
         (("--model", "toyworld:nothing"), "toyworld:nothing"),
@@ -139,12 +139,12 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_an_error_is_one_line(scenes: Path, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_an_error_is_one_line(scenes: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str) -> None:
     code, shown, errors = run("score", *MODEL, "--data", scenes, "--out", tmp_path / "out", *arguments)
     assert (code, shown) == (1, "")
     [line] = [line for line in errors.splitlines() if "error: " in line]
     assert line == errors.splitlines()[-1]
-    for part in told.split(" .* "):
+    for part in reported.split(" .* "):
         assert part in line
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()
@@ -167,7 +167,7 @@ def test_what_is_no_choice_is_answered_with_the_choices(option: str) -> None:
     assert f"'{option}': 'other' is not one of " in errors
 
 
-def test_a_ranking_that_will_not_be_there_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_an_impossible_ranking_is_refused_before_loading(tmp_path: Path) -> None:
     code, _, errors = run("score", "--model", "/none", "--data", "/none", "--by", "hi:generated")
     assert code == 1
     assert errors.startswith("error: --by: give SCORE:POSITIONS")

@@ -1,4 +1,4 @@
-"""``datasetkit score`` on rows of anybody, and of few samples: what is told of them, and when."""
+"""``datasetkit score`` on custom rows and few samples: messages and their order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = 3
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows that nothing is said of phrases in; nobody changes them."""
+    """Rows without phrases; read-only."""
     folder = tmp_path_factory.mktemp("rows") / "plain"
     rows = {
         "image": [{"bytes": png(sample(number).image), "path": None} for number in range(ROWS)],
@@ -33,9 +33,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "options", [("--by", "hi:phrase"), ("--positions", "phrase"), ("--positions", "phrase,last")], ids=" ".join
 )
-def test_a_ranking_by_phrases_that_no_row_has_is_refused_before_the_model_is_loaded(
-    plain: Path, options: tuple[str, ...]
-) -> None:
+def test_a_ranking_by_missing_phrases_is_refused_early(plain: Path, options: tuple[str, ...]) -> None:
     code, _, errors = run("score", *MODEL, "--data", plain, *options)
     assert code == 1
     assert errors.splitlines()[-1] == (

@@ -1,4 +1,4 @@
-"""What a person is told who builds from a source that is not quite as it should be: likely causes and remedies."""
+"""Messages about sources with mistakes: likely causes and fixes."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_images_that_two_splits_share_are_told(tmp_path: Path) -> None:
         write_image(source / f"{name}.png", seed)
     code, shown, _ = run("build", "folder", source, "--out", out)
     assert code == 0
-    told = "noticed      2 images come again in another split; --splits train=.9,test=.1 keeps equal ones together"
-    assert told in shown.splitlines()
+    reported = "noticed      2 images are in several splits; --splits train=.9,test=.1 keeps equal images together"
+    assert reported in shown.splitlines()
     code, shown, errors = run("verify", out)
     assert code == 0, "a notice while building, no fault afterwards"
     assert "in another split, as have 2 rows in all" in shown + errors
@@ -45,7 +45,7 @@ def test_images_that_two_splits_share_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "reported"),
     [
         (
             "metadata.csv",
@@ -61,12 +61,12 @@ def test_images_that_two_splits_share_are_told(tmp_path: Path) -> None:
     ],
     ids=["another name of the texts", "another name of the images", "JSON"],
 )
-def test_columns_of_metadata_that_are_not_found_are_named(tmp_path: Path, name: str, text: str, told: str) -> None:
+def test_columns_of_metadata_that_are_not_found_are_named(tmp_path: Path, name: str, text: str, reported: str) -> None:
     write_image(tmp_path / "in" / "a.png")
     (tmp_path / "in" / name).write_text(text)
     code, _, errors = run("build", "folder", tmp_path / "in", "--out", tmp_path / "out")
     assert code == 1
-    assert told in errors
+    assert reported in errors
     assert not (tmp_path / "out").exists()
 
 
@@ -87,8 +87,8 @@ def test_rows_whose_texts_are_not_found_are_refused(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
     assert code == 1
-    told = "has no column description, caption or text; it has prompt, tags; --text-column says which of them holds"
-    assert told in errors
+    reported = "has no column description, caption or text; it has prompt, tags; --text-column says which of them holds"
+    assert reported in errors
     arguments = ("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
     assert run(*arguments, "--text-column", "prompt")[0] == 0
     assert run(*arguments, "--image-column", "image", "--overwrite")[0] == 0, "the images alone, on purpose"
@@ -110,7 +110,7 @@ def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Pat
     pq.write_table(table, tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "out")
     assert code == 1
-    assert "1 record: name_only (the row names its image but does not hold it; put the bytes" in errors
+    assert "1 record: name_only (the row names its image but does not contain it; put the bytes" in errors
     pq.write_table(pa.table({"image": ["a.png"], "text": ["A dog."]}), tmp_path / "rows.parquet")
     code, _, errors = run("build", "parquet", tmp_path / "rows.parquet", "--out", tmp_path / "other")
     assert code == 1
@@ -119,7 +119,7 @@ def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Pat
 
 
 def write_coco(folder: Path) -> tuple[object, ...]:
-    """An image with a mask and a caption; give the command that builds from it."""
+    """Write an image with a mask and a caption; return the command that builds from it."""
     write_image(folder / "images" / "val" / "a.png")
     head = {"images": [{"id": 1, "file_name": "a.png", "width": 16, "height": 16}]}
     mask = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 9, 2, 9, 9, 2, 9]]}
@@ -142,8 +142,8 @@ def test_instances_and_captions_in_each_others_place_are_told(tmp_path: Path) ->
         *command, "--instances", tmp_path / "captions.json", "--captions", tmp_path / "instances.json"
     )
     assert code == 1
-    told = "captions.json: annotations have a caption and no segmentation; are instances and captions swapped?"
-    assert errors.endswith(told + "\n")
+    reported = "captions.json: annotations have a caption and no segmentation; are instances and captions swapped?"
+    assert errors.endswith(reported + "\n")
     code, _, errors = run(*command, "--captions", tmp_path / "instances.json")
     assert (
         "instances.json: annotations have a segmentation and no caption; are instances and captions swapped?" in errors
@@ -165,6 +165,8 @@ def test_a_built_folder_is_no_folder_of_images(tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a.png")
     assert run("build", "folder", tmp_path / "in", "--out", tmp_path / "built")[0] == 0
     code, _, errors = run("build", "folder", tmp_path / "built", "--out", tmp_path / "again")
-    told = f"{tmp_path / 'built'} is a built dataset; `datasetkit build parquet {tmp_path / 'built'}` reads its records"
-    assert (code, errors) == (1, f"error: {told}\n")
+    reported = (
+        f"{tmp_path / 'built'} is a built dataset; `datasetkit build parquet {tmp_path / 'built'}` reads its records"
+    )
+    assert (code, errors) == (1, f"error: {reported}\n")
     assert run("build", "parquet", tmp_path / "built", "--out", tmp_path / "again")[0] == 0

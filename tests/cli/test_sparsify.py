@@ -1,4 +1,4 @@
-"""``datasetkit sparsify`` as a person meets it: what is shown, what lies in the folder, one line for an error."""
+"""``datasetkit sparsify`` for users: output, files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUICK = ("--caption-tokens", "6", "--answer-tokens", "2", "--draws", "1", "--lim
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli sparsify") / "scenes"
     assert run("build", "toyworld", "--preset", "none", "--count", "4", "--out", out)[0] == 0
     return out
@@ -32,7 +32,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(scenes: Path) -> Path:
-    """Head scores of the shipped model; nobody changes them."""
+    """Head scores of the shipped model; read-only."""
     out = scenes.parent / "scores"
     options = ("--data", scenes, "--limit", "3", "--positions", "response", "--out", out)
     with pytest.MonkeyPatch.context() as patch:
@@ -51,10 +51,10 @@ def test_a_plan_is_measured_and_loads_onto_the_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ("sparsify", *MODEL, *QUICK, "--data", f"{scenes}/", "--scores", scores, "--window", "4")
-    code, shown, told = run(*arguments, "--dense-above", "1", "--prompt", "Describe the picture.")
-    assert code == 0, told
+    code, shown, reported = run(*arguments, "--dense-above", "1", "--prompt", "Describe the picture.")
+    assert code == 0, reported
     folder = Path("sparse/toyworld-vlm--scenes")
-    assert told.splitlines()[0] == "rows: 3 of split train of scenes"
+    assert reported.splitlines()[0] == "rows: 3 of split train of scenes"
     assert shown.splitlines()[-2] == f"wrote {folder}; {folder / 'plan.json'} keeps 2 heads"
     for line in ("first token of", "quality of responses", "Right answers"):
         assert line in shown
@@ -68,9 +68,9 @@ def test_a_plan_is_measured_and_loads_onto_the_model(
         assert len(sparse.plan.kept) == 2
     code, again, _ = run(*arguments, "--dense-above", "1", "--prompt", "Describe the picture.")
     assert (code, again) == (0, shown)
-    code, _, told = run(*arguments, "--share", ".1")
+    code, _, reported = run(*arguments, "--share", ".1")
     assert code == 1
-    assert told.splitlines()[-1].startswith(f"error: {folder} holds other results: options.share is 0.05 there")
+    assert reported.splitlines()[-1].startswith(f"error: {folder} holds other results: options.share is 0.05 there")
 
 
 def test_defaults_draw_enough_sets_to_tell_of_their_spread() -> None:
@@ -78,7 +78,7 @@ def test_defaults_draw_enough_sets_to_tell_of_their_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("--share", ".7"), "--share: Input should be less than or equal to 0.5 (came: 0.7)"),
         (("--by", "hi:phrase"), "no score is called hi:phrase; known: hi:response"),
@@ -89,12 +89,12 @@ def test_defaults_draw_enough_sets_to_tell_of_their_spread() -> None:
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(
-    scenes: Path, scores: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, scores: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     given = ("--data", scenes, "--scores", scores, "--out", tmp_path / "out")
     code, shown, errors = run("sparsify", *MODEL, *given, *arguments)
     assert (code, shown) == (1, "")
     [line] = [line for line in errors.splitlines() if "error: " in line]
     assert line == errors.splitlines()[-1]
-    assert told in line
+    assert reported in line
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""``datasetkit tune`` and ``compare`` as a person meets them: what lies in the folder, one line for an error."""
+"""``datasetkit tune`` and ``compare`` for users: files in the folder, one-line errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALL = ("--select", "all")
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the command itself built; nobody changes it."""
+    """Folder built by the command itself; read-only."""
     out = tmp_path_factory.mktemp("cli tune") / "scenes"
     options = ("--preset", "none", "--count", "12", "--splits", "train=.6,test=.4")
     assert run("build", "toyworld", *options, "--out", out)[0] == 0
@@ -42,7 +42,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Head scores of the shipped model, made up; nobody changes them."""
+    """Invented head scores of the shipped model; read-only."""
     out = tmp_path_factory.mktemp("cli tune") / "scores"
     HeadScores(
         {("hi", "response"): np.random.default_rng(0).random((3, 4, 8))},
@@ -57,12 +57,12 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(scenes: Path) -> tuple[Path, str]:
-    """A tuning of all layers, and what was told meanwhile; nobody changes it."""
+    """A tuning of all layers, and its log; read-only."""
     out = scenes.parent / "tuned"
     datasets.disable_progress_bars()  # the command itself does so where it is the first to import it
-    code, _, told = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
-    assert code == 0, told
-    return out, told
+    code, _, reported = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "4", "--out", out)
+    assert code == 0, reported
+    return out, reported
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -70,12 +70,13 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_a_tuning_leaves_an_adapter_and_what_the_model_says_before_and_after(
-    scenes: Path, tuned: tuple[Path, str]
-) -> None:
-    out, told = tuned
-    assert told.splitlines()[:2] == ["train: 4 rows of split train of scenes", "test: 2 rows of split test of scenes"]
-    assert not told.splitlines()[2:]
+def test_tuning_writes_an_adapter_and_answers_before_and_after(scenes: Path, tuned: tuple[Path, str]) -> None:
+    out, reported = tuned
+    assert reported.splitlines()[:2] == [
+        "train: 4 rows of split train of scenes",
+        "test: 2 rows of split test of scenes",
+    ]
+    assert not reported.splitlines()[2:]
     assert sorted(path.name for path in (out / "cells").iterdir()) == ["all--seed-0", "untuned"]
     found = Comparison.load(out)
     assert list(found.groups) == ["all"]
@@ -99,19 +100,21 @@ def test_the_same_again_runs_nothing(scenes: Path, tuned: tuple[Path, str]) -> N
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_comparison_grows_and_its_shards_report_when_all_are_done(
+def test_a_comparison_grows_and_reports_after_all_shards(
     scenes: Path, scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ("compare", *MODEL, *QUICK, "--tasks", "vqa", "--data", f"{scenes}/", "--scores", scores)
     selections = ("--select", "top-layers:1", "--select", "random-heads:2")
-    code, shown, told = run(*arguments, *selections, "--seeds", "0", "--shard", "2/2")
-    assert (code, shown) == (0, ""), told
-    assert told.splitlines()[-1] == f"this shard is done; {Path('tuned/toyworld-vlm--scenes')} reports when all are"
+    code, shown, reported = run(*arguments, *selections, "--seeds", "0", "--shard", "2/2")
+    assert (code, shown) == (0, ""), reported
+    assert reported.splitlines()[-1] == (
+        f"this shard is done; the report is written to {Path('tuned/toyworld-vlm--scenes')} when all shards are"
+    )
     assert run(*arguments, *selections, "--seeds", "0", "--shard", "1/2")[0] == 0
-    code, _, told = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4", "--set", "lora_dropout=.1")
-    assert (code, told.splitlines()[-1][:40]) == (1, "error: LORA has no setting lora_dropout;"), told
-    code, _, told = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4")
+    code, _, reported = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4", "--set", "lora_dropout=.1")
+    assert (code, reported.splitlines()[-1][:40]) == (1, "error: LORA has no setting lora_dropout;"), reported
+    code, _, reported = run(*arguments, "--select", "top-layers:1", "--seeds", "0, 4")
     assert code == 0
     found = Comparison.load(tmp_path / "tuned" / "toyworld-vlm--scenes")
     assert {group: [cell.seed for cell in cells] for group, cells in found.groups.items()} == {
@@ -122,7 +125,7 @@ def test_a_comparison_grows_and_its_shards_report_when_all_are_done(
 
 @pytest.mark.usefixtures("undrawn")
 def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Path) -> None:
-    """Rows of one's own: images with texts, one of which is cut off."""
+    """Custom rows: images with texts, one image truncated."""
     images = tmp_path / "images"
     images.mkdir()
     lines = []
@@ -143,10 +146,12 @@ def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Pat
         "--targets",
         "q_proj, v_proj",
     )
-    code, _, told = run("tune", *options, *fields, "--forgetting", scenes, "--forgetting-split", "train", "--out", out)
-    assert code == 0, told
-    assert re.findall(r"train: rows that cannot be used: 1, truncated \(.*\)", told)
-    assert "forgetting: 2 rows of split train of scenes" in told
+    code, _, reported = run(
+        "tune", *options, *fields, "--forgetting", scenes, "--forgetting-split", "train", "--out", out
+    )
+    assert code == 0, reported
+    assert re.findall(r"train: unusable rows: 1, truncated \(.*\)", reported)
+    assert "forgetting: 2 rows of split train of scenes" in reported
     config = json.loads((out / "cells" / "all--seed-0" / "adapter" / "adapter_config.json").read_bytes())
     assert config["use_rslora"] is True
     assert (config["r"], config["rank_pattern"]) == (1, {"q_proj": 3})
@@ -155,9 +160,7 @@ def test_fields_of_peft_and_rows_that_cannot_be_used(scenes: Path, tmp_path: Pat
     assert json.loads((out / "cells" / "all--seed-0" / "adapter" / "adapter.json").read_bytes())["examples"] == 3
 
 
-def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_told(
-    scenes: Path, tuned: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_launched_processes_train_one_adapter(scenes: Path, tuned: tuple[Path, str], tmp_path: Path) -> None:
     """Two processes with half the batch each are one with the whole. Bars of libraries come with an empty cache."""
     out = tmp_path / "out"
     arguments = ("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "2", "--save-every", "2", "--out", out)
@@ -190,21 +193,21 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
-        (("--select", "best"), "no selection is written 'best'; known: top-layers:K"),
+        (("--select", "best"), "'best' is not a selection; known: top-layers:K"),
         (("--select", "layers:9"), "layers:9 is not possible; give each layer once, of 0 to 3"),
         (("--select", "top-layers:1"), "top-layers:1 needs scores, and none were given"),
         (("--scores", "/no/such/folder"), "/no/such/folder"),
         (("--tasks", "caption,read"), "--tasks: Input should be 'caption' or 'vqa' (came: 'read')"),
         (("--tasks", ""), "--tasks: Input should be 'caption' or 'vqa' (came: '')"),
-        (("--question-prompt", "what?"), "--question-prompt: has no {question}"),
+        (("--question-prompt", "what?"), "--question-prompt: the template lacks {question}"),
         (("--set", "use_doora=true"), "LORA has no setting use_doora; known: "),
         (("--set", "use_dora"), "--set: use_dora is not NAME=VALUE"),
         (("--set", "loftq_config={"), "--set: loftq_config={: the value is not YAML: "),
         (("--set", "target_modules=all-linear"), "settings.target_modules chooses modules"),
         (("--method", "LORAX"), "is called LORAX; known: LORA"),
-        (("--targets", "q_proj,q_proj"), "--targets: name each of them once, not q_proj, q_proj"),
+        (("--targets", "q_proj,q_proj"), "--targets: name each item once, not q_proj, q_proj"),
         (("--dropout", "1"), "--dropout: Input should be less than 1"),
         (("--learning-rate", "0"), "--learning-rate: Input should be greater than 0"),
         (("--warmup", "1"), "--warmup: Input should be less than 1"),
@@ -212,7 +215,7 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
         (("--patience", "2"), "--patience and --validation-split go together; give both or neither"),
         (("--validation-split", "test"), "--patience and --validation-split go together"),
         (("--device", "tpu9"), "device 'tpu9' cannot be used"),
-        (("--revision", "main"), "--revision: the model is on this machine and has no revisions"),
+        (("--revision", "main"), "--revision: a model on this machine has no revisions"),
         (("--model", "/no/such/model"), "there is no folder /no/such/model"),
         (("--split", "val"), "has the splits test, train; give one of them, not val"),
         (("--test-split", "val"), "has the splits test, train; give one of them, not val"),
@@ -227,54 +230,56 @@ def test_processes_of_a_launcher_train_one_adapter_and_nothing_but_our_lines_is_
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_an_error_is_one_line_before_a_folder_is_made(
-    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     given = [str(scenes) if one == "DATA" else one for one in arguments]
     code, shown, errors = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--out", tmp_path / "out", *given)
-    assert_one_line(code, shown, errors, told)
+    assert_one_line(code, shown, errors, reported)
     assert not (tmp_path / "out").exists()
 
 
-def assert_one_line(code: int, shown: str, errors: str, told: str) -> None:
+def assert_one_line(code: int, shown: str, errors: str, reported: str) -> None:
     assert (code, shown) == (1, "")
     [line] = [line for line in errors.splitlines() if "error: " in line]
     assert line == errors.splitlines()[-1]
     splits = sorted(re.findall(r"splits (\w+), (\w+);", line))
-    assert told in re.sub(r"splits (\w+), (\w+);", f"splits {', '.join(sorted(splits[0]))};" if splits else "", line)
+    assert reported in re.sub(
+        r"splits (\w+), (\w+);", f"splits {', '.join(sorted(splits[0]))};" if splits else "", line
+    )
     assert "Traceback" not in errors
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
-def test_a_device_that_is_not_here_is_refused_before_rows_are_read(tmp_path: Path) -> None:
+def test_a_missing_device_is_refused_before_rows_are_read(tmp_path: Path) -> None:
     code, shown, errors = run("tune", *MODEL, *ALL, "--data", "/none", "--device", "cuda", "--out", tmp_path / "out")
     assert_one_line(code, shown, errors, "CUDA cannot be used")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
-        (("--shard", "3/2"), "--shard: give I/N, as 1/4, with I from 1 to N (came: '3/2')"),
+        (("--shard", "3/2"), "--shard: give I/N, such as 1/4, with I from 1 to N (came: '3/2')"),
         (("--shard", "0/2"), "--shard: give I/N"),
         (("--shard", "2"), "--shard: give I/N"),
         (("--seeds", "0,-1"), "--seeds: Input should be greater than or equal to 0 (came: '-1')"),
         (("--seeds", "0,4294967296"), "--seeds: Input should be less than or equal to 4294967295"),
         (("--seeds", ""), "--seeds: Input should be a valid integer"),
-        (("--seeds", "1,1"), "--seeds: name each of them once, not 1, 1"),
-        (("--select", "all"), "--select: name each of them once, not all, all"),
+        (("--seeds", "1,1"), "--seeds: name each item once, not 1, 1"),
+        (("--select", "all"), "--select: name each item once, not all, all"),
         (("--select", "layers:1,0", "--select", "layers:0,1"), "select the same with seed 0; give one of them"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_shards_and_seeds_are_refused_before_rows_are_read(
-    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     code, shown, errors = run("compare", *MODEL, *ALL, "--data", scenes, "--out", tmp_path / "out", *arguments)
-    assert_one_line(code, shown, errors, told)
+    assert_one_line(code, shown, errors, reported)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("--by", "ram:last"), "ram:last"),
         (("--by", "hi"), "hi"),
@@ -282,18 +287,18 @@ def test_shards_and_seeds_are_refused_before_rows_are_read(
         (("--layer-score", "0"), "0"),
         (
             ("--select", "top-layers:9"),
-            "top-layers:9 asks for 9; the model has 4 layers of 8 heads, so 1 to 2 can be chosen",
+            "top-layers:9: the model has 4 layers of 8 heads, so K must be from 1 to 2",
         ),
         (("--select", "top-heads:1", "--method", "LOHA"), "LOHA cannot be confined to heads"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_rankings_that_the_scores_do_not_give_are_refused(
-    scenes: Path, scores: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+    scenes: Path, scores: Path, tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     options = ("--data", scenes, "--scores", scores, "--out", tmp_path / "out")
     code, shown, errors = run("tune", *MODEL, "--select", "top-layers:1", *options, *arguments)
-    assert_one_line(code, shown, errors, told)
+    assert_one_line(code, shown, errors, reported)
 
 
 def test_scores_of_another_model_are_refused(scenes: Path, scores: Path, tmp_path: Path) -> None:
@@ -309,7 +314,7 @@ def test_scores_of_another_model_are_refused(scenes: Path, scores: Path, tmp_pat
     assert_one_line(code, shown, errors, f"the scores belong to toyworld:other ({'0' * 64}), the model is ")
 
 
-def test_other_options_in_the_folder_are_refused_and_results_stay(scenes: Path, tuned: tuple[Path, str]) -> None:
+def test_other_options_are_refused_and_results_stay(scenes: Path, tuned: tuple[Path, str]) -> None:
     out, _ = tuned
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     code, shown, errors = run("tune", *MODEL, *QUICK, *ALL, "--data", scenes, "--batch", "5", "--out", out)
@@ -326,4 +331,4 @@ def test_without_the_extra_the_line_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, package, None)
     code, shown, errors = run("tune", *MODEL, *ALL, "--data", scenes, "--out", tmp_path / "out")
     assert_one_line(code, shown, errors, f"tuning needs {package}, which does not work here")
-    assert "pip install 'datasetkit[tune]'" in errors
+    assert "[tune]'" in errors

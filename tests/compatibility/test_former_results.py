@@ -137,7 +137,7 @@ def encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def test_pixels_that_were_published_as_they_came_are_those_used_then() -> None:
+def test_pixels_published_unchanged_are_decoded_as_then() -> None:
     for row in datasets.load_dataset(str(ODD_PIXELS), split="train"):
         image = row["image"]
         if image.mode == "I;16":
@@ -229,7 +229,7 @@ def test_a_record_of_a_build_that_is_damaged_is_refused(recipe: object, tmp_path
     state.write_text(json.dumps(json.loads(state.read_bytes()) | {"recipe": recipe}))
     result = CliRunner().invoke(app, [*map(str, WHOLE), "--out", str(out)])
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {out} holds no build (the recipe must be a mapping of options)")
+    assert result.stderr.startswith(f"error: {out} contains no build (the recipe must be a mapping of options)")
 
 
 def test_the_card_of_a_build_that_lacks_options_is_written(tmp_path: Path) -> None:

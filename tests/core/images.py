@@ -15,7 +15,7 @@ ORIENTATION = 0x0112
 
 
 def noise(size_hw: tuple[int, int] = (24, 31), seed: int = 0) -> NDArray[np.uint8]:
-    """Smooth noise of shape (H, W, 3), uint8: no two orientations look alike, and lossy formats keep it closely."""
+    """Return smooth noise of shape (H, W, 3), uint8: all orientations differ, and lossy formats preserve it well."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize(size_hw[::-1], Image.Resampling.BICUBIC))
 
@@ -40,13 +40,13 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds one row's worth of nothing."""
+    """Return a PNG that claims a size but contains only one empty row."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(bytes(100))) + png_chunk(b"IEND", b"")
 
 
 def samples() -> dict[str, bytes]:
-    """One valid file of each kind that the loader meets."""
+    """Return one valid file of each supported kind."""
     rgb = Image.fromarray(noise())
     deep = np.linspace(0, 0xFFFF, 24 * 31).reshape(24, 31).astype(np.uint16)
     others = [rgb.rotate(90), rgb.rotate(180)]

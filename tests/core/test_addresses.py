@@ -1,4 +1,4 @@
-"""Addresses as people write them: which are of the Hub, which of a store, and what is said of the others."""
+"""URIs as users write them: those of the Hub, those of stores, and errors for the others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DATASETS = {
 
 @pytest.fixture(autouse=True)
 def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A Hub of one's own, as HF_ENDPOINT names it when huggingface_hub is imported; and an empty folder to be in."""
+    """Set HF_ENDPOINT to another Hub before huggingface_hub is imported, in an empty working directory."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://hub.example:8080")
     monkeypatch.chdir(tmp_path)
 
@@ -79,22 +79,22 @@ def test_what_is_not_about_the_hub(value: str) -> None:
         (
             "hf://user/name",
             "dataset",
-            "is the address of a model, and this is about a dataset: user/name or hf://datasets",
+            "is a model, but a dataset is needed: user/name or hf://datasets",
         ),
-        ("https://huggingface.co/user/name", "dataset", "is the address of a model"),
+        ("https://huggingface.co/user/name", "dataset", "is a model"),
         (
             "datasets/user/name",
             "model",
-            "is the address of a dataset, and this is about a model: user/name or hf://user",
+            "is a dataset, but a model is needed: user/name or hf://user",
         ),
-        ("hf://spaces/user/name", "dataset", "is the address of a space"),
-        ("hf://buckets/user/name", "dataset", "is the address of a bucket"),
+        ("hf://spaces/user/name", "dataset", "is a space"),
+        ("hf://buckets/user/name", "dataset", "is a bucket"),
         ("hf://datasets/user/name/data/x.parquet", "dataset", r"names data/x\.parquet in a repository; .* user/name"),
         ("https://huggingface.co/datasets/user/name/blob/main/x", "dataset", "names x in a repository"),
         ("https://huggingface.co/datasets/user/name/settings?token=hush", "dataset", "unsupported '/settings/' route"),
         ("hf://datasets/name", "dataset", "Repository id must be 'namespace/name'"),
         ("user/name.git", "dataset", "cannot end by '.git'"),
-        ("https://user:hush@huggingface.co/datasets/user/name", "dataset", "holds what may be secret"),
+        ("https://user:hush@huggingface.co/datasets/user/name", "dataset", "contains what may be a secret"),
     ],
 )
 def test_an_address_of_something_else_is_one_line(value: str, repo_type: RepoType, message: str) -> None:
@@ -108,24 +108,24 @@ def test_two_revisions_contradict_each_other() -> None:
     address = HubAddress("dataset", "user/name", "v1")
     assert (address.at(None), address.at("v1")) == (address, address)
     assert HubAddress("dataset", "user/name").at("v1") == address
-    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+    with pytest.raises(AddressError, match="names the revision v1, but an option v2"):
         address.at("v2")
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("s3:/bucket", "was s3://bucket meant"),
-        ("s3:bucket", "was s3://bucket meant"),
-        ("s3//bucket", "was s3://bucket meant"),
-        ("S3:/bucket", "was s3://bucket meant"),
-        ("https:/x", "was https://x meant"),
-        ("hf:/datasets/user/name", "was hf://datasets/user/name meant"),
-        ("s3:///bucket", "names no one place"),
-        ("s3://", "names no one place"),
-        ("zip::s3://bucket/x", "names no one place"),
-        ("zip://x::s3://bucket/x", "names no one place"),
-        ("ftp://host/x", f"ftp:// is not allowed; give a path, or an address of {', '.join(sorted(SCHEMES))}"),
+        ("s3:/bucket", "did you mean s3://bucket"),
+        ("s3:bucket", "did you mean s3://bucket"),
+        ("s3//bucket", "did you mean s3://bucket"),
+        ("S3:/bucket", "did you mean s3://bucket"),
+        ("https:/x", "did you mean https://x"),
+        ("hf:/datasets/user/name", "did you mean hf://datasets/user/name"),
+        ("s3:///bucket", "does not name a single location"),
+        ("s3://", "does not name a single location"),
+        ("zip::s3://bucket/x", "does not name a single location"),
+        ("zip://x::s3://bucket/x", "does not name a single location"),
+        ("ftp://host/x", f"ftp:// is not allowed; give a path, or a URI of {', '.join(sorted(SCHEMES))}"),
         ("GitHub://x", "github:// is not allowed"),
     ],
 )

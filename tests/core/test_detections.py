@@ -1,4 +1,4 @@
-"""What models give is checked where it is made: shape, dtype, order and range, with what came in the message."""
+"""Outputs of models are checked at construction: shape, dtype, order and range, with the value in the message."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def test_detections_of_that_form_are_taken(boxes: np.ndarray, scores: np.ndarray
         (np.array(BOX), np.zeros((1, 1)), r"shape \(4,\)"),
         (np.zeros((1, 5)), np.zeros((1, 1)), r"shape \(1, 5\)"),
         (np.array([BOX], dtype=np.float32), np.zeros((1, 1)), "boxes are float32"),
-        (np.array([BOX, [2.0, 1.0, 2.0, 3.0]]), np.zeros((2, 1)), r"box \[2.0, 1.0, 2.0, 3.0\] is none"),
-        (np.array([[0.0, 3.0, 2.0, 1.0]]), np.zeros((1, 1)), "is none"),
-        (np.array([[-1.0, 0.0, 2.0, 1.0]]), np.zeros((1, 1)), "is none"),
-        (np.array([[0.0, np.nan, 2.0, 1.0]]), np.zeros((1, 1)), "is none"),
-        (np.array([[0.0, 0.0, np.inf, 1.0]]), np.zeros((1, 1)), "is none"),
+        (np.array([BOX, [2.0, 1.0, 2.0, 3.0]]), np.zeros((2, 1)), r"box \[2.0, 1.0, 2.0, 3.0\] is not valid"),
+        (np.array([[0.0, 3.0, 2.0, 1.0]]), np.zeros((1, 1)), "is not valid"),
+        (np.array([[-1.0, 0.0, 2.0, 1.0]]), np.zeros((1, 1)), "is not valid"),
+        (np.array([[0.0, np.nan, 2.0, 1.0]]), np.zeros((1, 1)), "is not valid"),
+        (np.array([[0.0, 0.0, np.inf, 1.0]]), np.zeros((1, 1)), "is not valid"),
         (np.array([BOX]), np.zeros(1), r"scores have shape \(1,\)"),
         (np.array([BOX]), np.zeros((2, 1)), r"scores have shape \(2, 1\); 1 boxes"),
-        (np.array([BOX]), np.array([[0.5, 1.5]]), "scores hold 1.5"),
-        (np.array([BOX]), np.array([[-0.5]]), "scores hold -0.5"),
-        (np.array([BOX]), np.array([[np.nan]]), "scores hold nan"),
+        (np.array([BOX]), np.array([[0.5, 1.5]]), "scores contain 1.5"),
+        (np.array([BOX]), np.array([[-0.5]]), "scores contain -0.5"),
+        (np.array([BOX]), np.array([[np.nan]]), "scores contain nan"),
     ],
 )
 def test_detections_of_another_form_are_refused(boxes: np.ndarray, scores: np.ndarray, message: str) -> None:
@@ -80,8 +80,8 @@ def test_segments_of_another_form_are_refused(
     ("changes", "message"),
     [
         ({"number": -1}, "number is -1"),
-        ({"box_xyxy": (2.0, 0.0, 1.0, 1.0)}, "is none"),
-        ({"phrase_scores": (0.5, 9.0)}, "phrase_scores hold 9"),
+        ({"box_xyxy": (2.0, 0.0, 1.0, 1.0)}, "is not valid"),
+        ({"phrase_scores": (0.5, 9.0)}, "phrase_scores contain 9"),
         ({"predicted_iou": 2.0}, "predicted_iou is 2"),
         ({"stability": -1.0}, "stability is -1"),
         ({"cleaning_iou": 1.5}, "cleaning_iou is 1.5"),
@@ -101,7 +101,7 @@ def test_regions_of_another_form_are_refused(changes: dict[str, Any], message: s
         ((region(1), region(1)), (), "in order"),
         ((region(0), region(1)), (1,), r"once; the numbers are \[0, 1, 1\]"),
         ((), (2, 2), "once"),
-        ((region(0), region(1, phrase_scores=(0.5,))), (), "all as many"),
+        ((region(0), region(1, phrase_scores=(0.5,))), (), "one score per phrase"),
     ],
 )
 def test_groundings_that_contradict_themselves_are_refused(

@@ -1,4 +1,4 @@
-"""Files are put in place whole; what is no file, and links, stay what they are."""
+"""Files are written completely or not at all; links, devices and pipes stay what they are."""
 
 from __future__ import annotations
 

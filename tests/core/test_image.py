@@ -1,4 +1,4 @@
-"""The loader: every odd image is kept as it should be, every broken one is refused for the right reason."""
+"""The loader: every odd image is kept correctly, every broken one is refused for the right reason."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_of_an_animation_the_first_frame_counts(image_format: str) -> None:
     assert loaded.encoded.data is data
 
 
-def test_a_phone_image_with_a_second_image_inside_is_no_animation() -> None:
+def test_a_phone_photo_with_a_second_image_is_not_animated() -> None:
     assert load_image(samples()["jpeg of several images"], "phone.jpg").notices == ()
 
 

@@ -1,4 +1,4 @@
-"""The loader and damaged files: whatever the bytes, it gives an image or says why not, and nothing else."""
+"""The loader and damaged files: whatever the bytes, it returns an image or an error with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks: real instances equal pycocotools bit for bit, every spelling agrees, no malformed text gets through."""
+"""Masks: real instances equal pycocotools bit for bit, all forms agree, malformed text is refused."""
 
 from __future__ import annotations
 

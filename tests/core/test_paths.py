@@ -1,4 +1,4 @@
-"""Names from metadata, joined to the folder that they belong to: which of them lead out of it."""
+"""Names from metadata, joined to their folder: which of them lead outside."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from datasetkit.core.remote import RemotePath
         ("a\0.png", True),
     ],
 )
-def test_absolute_names_and_such_as_climb_lead_out(tmp_path: Path, name: str, expected: bool) -> None:
+def test_absolute_and_climbing_names_lead_outside(tmp_path: Path, name: str, expected: bool) -> None:
     assert leads_out(name) == expected
     for folder in (tmp_path.resolve(), RemotePath("s3://bucket/in")):
         if not expected:
             assert path_inside(folder, name) == folder / name
             continue
-        with pytest.raises(UnusableError, match="must be a path below the folder that it belongs to") as caught:
+        with pytest.raises(UnusableError, match="must be a path inside the folder that it belongs to") as caught:
             path_inside(folder, name)
         assert caught.value.reason == DropReason.PATH_ESCAPES
 

@@ -1,4 +1,4 @@
-"""Which pixels are used of images of any mode, and that readers find these pixels in what is published."""
+"""Pixels used from images of any mode, and equal pixels in published images."""
 
 from __future__ import annotations
 
@@ -199,13 +199,13 @@ def test_a_colour_profile_stays_with_colours_of_its_kind() -> None:
 def test_what_swells_beyond_the_limit_is_dropped() -> None:
     chance = np.random.default_rng(0)
     data = encode(Image.fromarray(chance.integers(0, 256, (40, 40, 4), dtype=np.uint8)), "WEBP", quality=1)
-    with pytest.raises(UnusableError, match="when it is encoded again; at most 3,000") as caught:
+    with pytest.raises(UnusableError, match="after it is encoded again; at most 3,000") as caught:
         load_image(data, "noise.webp", ImageLimits(max_bytes=3000))
     assert caught.value.reason is DropReason.TOO_MANY_BYTES
 
 
 def test_former_bytes_of_sixteen_bits_keep_their_range() -> None:
-    """As versions before 0.4 published them, and took them from 0 to 65535."""
+    """As versions before 0.4 published them, scaled from 0 to 65535."""
     data = encode(DARK, "PNG")
     for image in (published_pixels(data, "a"), image_of({"bytes": data}), image_of(Image.open(io.BytesIO(data)))):
         assert np.asarray(image)[..., 0].tolist() == scaled(DARK, 16)

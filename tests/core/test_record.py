@@ -1,4 +1,4 @@
-"""The central types: what they hold, what they refuse, and that nothing in them can be changed."""
+"""The central types: contents, refused values, and immutability."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ INVALID: list[tuple[Any, dict[str, Any], str]] = [
     (Scores, {"similarity": float("inf")}, "score similarity is inf"),
     (Candidate, {"object_id": 1, "score": 2.0}, "candidate score"),
     (key_object, {"id": -1}, "object id -1"),
-    (key_object, {"id": 2**31}, "must be a 32-bit number"),
-    (key_object, {"category": ""}, "give None where it is unknown"),
+    (key_object, {"id": 2**31}, "must be a non-negative 32-bit number"),
+    (key_object, {"category": ""}, "give None if it is unknown"),
     (key_object, {"salience": 1.5}, "salience is 1.5"),
     (key_object, {"is_key": True}, "key objects are mentioned ones"),
     (key_object, {"is_key": True, "status": ObjectStatus.CANDIDATE}, "is a key object but candidate"),
@@ -97,13 +97,13 @@ INVALID: list[tuple[Any, dict[str, Any], str]] = [
     (phrase, {"score": 7}, "phrase score is 7"),
     (question, {"question": ""}, "needs a text and an answer"),
     (question, {"answer": ""}, "needs a text and an answer"),
-    (question, {"options": ("no", "maybe")}, "answer 'yes' is none of the options ('no', 'maybe')"),
-    (provenance, {"license": ""}, 'give "unknown" where nobody said'),
+    (question, {"options": ("no", "maybe")}, "answer 'yes' is not one of the options ('no', 'maybe')"),
+    (provenance, {"license": ""}, 'give "unknown" if the source states none'),
     (provenance, {"sha256": "abc"}, "must be 64 hexadecimal digits"),
     (provenance, {"sha256": SHA.upper()}, "must be 64 hexadecimal digits"),
     (record, {"record_id": ""}, "must not be empty"),
     (record, {"image_id": ""}, "must not be empty"),
-    (record, {"description": ""}, "give None where there is none"),
+    (record, {"description": ""}, "give None if there is none"),
     (record, {"objects": (key_object(), key_object())}, "record 1: an object id is used twice"),
     (record, {"objects": (key_object(mask=OTHER),)}, "has a mask of (6, 4) on an image of (4, 6)"),
     (record, {"phrases": (phrase(text="a dog"),)}, "description[0:5] is not 'a dog'"),
@@ -111,7 +111,7 @@ INVALID: list[tuple[Any, dict[str, Any], str]] = [
     (record, {"description": None, "phrases": (phrase(),)}, "description[0:5] is not 'a cat'"),
     (record, {"phrases": (matched(0, 7),)}, "names objects {7}"),
     (record, {"phrases": (ambiguous(0, 9),)}, "names objects {9}"),
-    (record, {"questions": (question(object_ids=(3,)),)}, "names an object that is not there"),
+    (record, {"questions": (question(object_ids=(3,)),)}, "names an unknown object"),
 ]
 
 

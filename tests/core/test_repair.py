@@ -1,4 +1,4 @@
-"""Files that readers refuse: those with all of their pixels are made readable, and no other one is."""
+"""Files that readers refuse: those with all of their pixels are repaired, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helpers on plain rows: equal answers in every format in which a row can come, and clear words where it is none."""
+"""Helpers on plain rows: equal results for rows in every format, and clear errors for anything else."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_what_is_no_dataset_of_ours_is_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_columns_that_a_card_tells_are_checked_before_any_data_is_read(tmp_path: Path, streaming: bool) -> None:
+def test_columns_in_the_card_are_checked_before_data_is_read(tmp_path: Path, streaming: bool) -> None:
     features = "- {name: image, dtype: image}\n  - {name: text, dtype: string}"
     (tmp_path / "README.md").write_text(f"---\ndataset_info:\n  features:\n  {features}\n---\n")
     (tmp_path / "data").mkdir()

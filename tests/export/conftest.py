@@ -1,4 +1,4 @@
-"""A Hub of our own, which this process's clients talk to, and folders to push there."""
+"""A test Hub that the clients of this process talk to, and folders to push to it."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with three shards and one; nobody changes it."""
+    """A folder with three shards and one; read-only."""
     return build(tmp_path_factory.mktemp("push") / "scenes")
 
 
 @pytest.fixture(scope="session")
 def fewer_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Other records, in two shards and one; nobody changes it."""
+    """Other records, in two shards and one; read-only."""
     return build(tmp_path_factory.mktemp("push") / "fewer", train=(2, 1), test=1, first=50)
 
 
 @pytest.fixture
 def own_scenes(scenes: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """Copy that a test may damage."""
     return shutil.copytree(scenes, tmp_path / "scenes")

@@ -1,4 +1,4 @@
-"""Small built folders for tests: synthetic records, rows that a test may spoil, all that stands beside them."""
+"""Small built folders for tests: synthetic records, rows that a test may damage, and all other files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ RECIPE = {
 
 
 def png(size_hw: tuple[int, int], seed: int = 0) -> EncodedImage:
-    """Noise, so that every seed gives another image."""
+    """Return noise, different for every seed."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*size_hw, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -62,7 +62,7 @@ def box_mask(size_hw: tuple[int, int], top: int, left: int, height: int, width: 
 
 
 def record(number: int, *, license_name: str = "cc-by-4.0", image: EncodedImage | None = None) -> Record:
-    """An image of 24 x 32 px with two cats, a dog that nobody mentions, and phrases of every status."""
+    """Return a record of 24 x 32 px with two cats, an unmentioned dog, and phrases of every status."""
     image = image or png((24, 32), number)
     description = "Two cats watch a man from the top."
     objects = (
@@ -96,7 +96,7 @@ def record(number: int, *, license_name: str = "cc-by-4.0", image: EncodedImage 
 
 
 def bare_record(number: int) -> Record:
-    """An image of which nothing is known."""
+    """Return a record without any annotation."""
     image = png((32, 24), number)
     sha256 = hashlib.sha256(image.data).hexdigest()
     return Record(f"record {number}", f"image {number}", image, None, Provenance(f"{number}.png", "unknown", sha256))
@@ -124,12 +124,12 @@ def write_folder(
     """Write a whole built folder.
 
     Args:
-        folder: where to; made if it is not there.
+        folder: output folder, created if missing.
         splits: each split's shards, each a list of rows.
-        drops: what was left out.
-        notices: what is to be known of the records.
+        drops: dropped items.
+        notices: notices about the records.
         recipe: the published recipe.
-        models: the weights in use; where there are any, the objects are detections.
+        models: the weights in use; with any, the objects are detections.
         described: whether statistics, plots and card are made, too.
 
     """
@@ -166,7 +166,7 @@ def write_folder(
 
 
 def refit(folder: Path) -> None:
-    """Make manifest and card fit the shards as they are now, so that only what is in the shards is wrong."""
+    """Make manifest and card match the shards, so that only their contents are wrong."""
     manifest = Manifest.read(folder)
     parts = tuple(
         replace(

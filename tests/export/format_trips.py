@@ -1,4 +1,4 @@
-"""Datasets with all that a round trip may lose, and the way there and back."""
+"""Datasets with everything that a round trip may lose, and the round trips."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def instance(number: int, image_id: int, category_id: int, segmentation: Any, **
 
 
 def write_rich(folder: Path) -> Path:
-    """Write a dataset of which nothing else than records is known: all fields, several records of an image, none."""
+    """Write a dataset from records only: all fields, several records of an image, none."""
     one = record(0)
     rich = replace(
         one.objects[0],
@@ -118,7 +118,7 @@ def write_rich(folder: Path) -> Path:
 
 
 def build_of(source: Mapping[str, Any], out: Path, split: str | None = None, **more: Any) -> Manifest:
-    """Build without overlays, all records in one split where that is named, and check the account."""
+    """Build without overlays, all records in one split if it is named, and check the counts."""
     options = {"overlay": False, **({} if split is None else {"splits": {split: 1.0}}), **more}
     manifest = build(Recipe.checked({"source": source, **options}), RunOptions(out=out, workers=1))
     check_account(out)
@@ -126,7 +126,7 @@ def build_of(source: Mapping[str, Any], out: Path, split: str | None = None, **m
 
 
 def rows(out: Path) -> dict[str, list[Row]]:
-    """The rows of a built folder by their splits."""
+    """Return the rows of a built folder by split."""
     manifest = Manifest.read(out)
     found: dict[str, list[Row]] = {split: [] for split in manifest.split_rows}
     for shard in manifest.shards:
@@ -137,7 +137,7 @@ def rows(out: Path) -> dict[str, list[Row]]:
 
 
 def exported_coco(folder: Path, split: str) -> Json:
-    """Name the files of a COCO export."""
+    """Return the files of a COCO export."""
     files = {key: folder / f"{key}_{split}.json" for key in ("instances", "captions")}
     return {"name": "coco", "images": folder / "images" / split, **files}
 

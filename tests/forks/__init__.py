@@ -1,6 +1,6 @@
-"""The command line, many times, at the cost of one import of everything that it needs. Owns the way to a fork server.
+"""Many runs of the command line at the cost of one import. Owns the connection to a fork server.
 
-A command runs in a process of its own, as a person's would, but a forked one: it starts in some hundredths of a second.
+A command runs in a separate, forked process, which starts in some hundredths of a second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TIMEOUT_S = 120  # many times what the slowest takes, on cores that are busy
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code, below 0 for a signal, what it printed, and how long it took."""
+    """Result of a command: exit code, negative for a signal, output, and duration."""
 
     returncode: int
     is_hung: bool
@@ -62,9 +62,9 @@ class ForkServer:
         """Run a command.
 
         Args:
-            arguments: of ``datasetkit``.
-            cwd: where it is run.
-            output: folder that takes the files ``stdout`` and ``stderr``, and ``cache``.
+            arguments: arguments of ``datasetkit``.
+            cwd: working directory.
+            output: folder for the files ``stdout`` and ``stderr``, and ``cache``.
             **more: see :func:`tests.forks.server.run`.
 
         """

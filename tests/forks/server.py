@@ -1,6 +1,6 @@
 """A fork server: a process that imports everything once, and forks a child for each run of the command line.
 
-Run as ``python -m tests.forks.server``; it is a process of its own because it forks, which no process with threads
+Run as ``python -m tests.forks.server``; it is a separate process because it forks, which no process with threads
 should do. Reads one request per line from standard input, and writes one answer per line.
 """
 
@@ -52,7 +52,7 @@ def _import_all() -> None:
 
 
 def _use_once() -> None:
-    """Use what imports the rest of itself, or builds its tables, only then."""
+    """Use everything that imports or initializes lazily."""
     import gc
     import io
 
@@ -75,7 +75,7 @@ def _use_once() -> None:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Run one request in a child; kill it where it takes too long."""
+    """Run one request in a child; kill it if it takes too long."""
     began = time.monotonic()
     child = os.fork()
     if not child:
@@ -93,7 +93,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(request: dict[str, Any]) -> NoReturn:
-    """In the child: run the command as its process would, and end without what the parent's exit would do."""
+    """Run the command in the child, and exit without the exit handlers of the parent."""
     code = UNCAUGHT
     try:
         folder = Path(request["output"])
@@ -123,10 +123,10 @@ def run(arguments: list[str], *, path: Sequence[str] = (), version: str | None =
     """Run a command, and return its exit code.
 
     Args:
-        arguments: of ``datasetkit``.
+        arguments: arguments of ``datasetkit``.
         path: folders to import from, before all others.
-        version: of datasetkit that it takes itself for.
-        built: folder in which the command builds: its account must be right, and the dataset sound.
+        version: version of datasetkit that it runs as.
+        built: output folder of the command, whose counts must be correct, and whose dataset must be sound.
 
     """
     sys.path[:0] = path
@@ -148,14 +148,14 @@ def _command(arguments: list[str]) -> int:
 
 
 def _renew_threads() -> None:
-    """Replace torch's pool of threads, which no fork has, by this one thread: several would do so at once, and fail."""
+    """Replace torch's pool of threads, which forks lack, by one thread: several would create it at once, and fail."""
     import torch
 
     torch.set_num_threads(1)
 
 
 def _keep_caches_in(folder: Path) -> None:
-    """What one run leaves in a cache changes no other."""
+    """Clear caches, so that runs do not affect each other."""
     import datasets.config
     from huggingface_hub import constants
 
@@ -167,7 +167,7 @@ def _keep_caches_in(folder: Path) -> None:
 
 
 def _pretend(version: str) -> None:
-    """As if no published byte had changed since a version, so that what it left is gone on with."""
+    """Pretend that no published byte has changed since a version, so that its results can be resumed."""
     import datasetkit.hi_scoring.model.subject
     import datasetkit.pipeline.build
 
@@ -177,7 +177,7 @@ def _pretend(version: str) -> None:
 
 
 def _check_built(out: str) -> int:
-    """Hold a build's account against its rows, and verify it."""
+    """Compare the counts of a build with its rows, and verify it."""
     from tests.pipeline.builders import check_account
 
     try:

@@ -1,4 +1,4 @@
-"""Run cases by hand: ``python -m tests.fuzz 17`` one of them, ``python -m tests.fuzz 0-2000`` many, and tell of each.
+"""Run cases by hand: ``python -m tests.fuzz 17`` for one, ``python -m tests.fuzz 0-2000`` for many, and print each.
 
 ``--keep FOLDER`` leaves the files of a single case in a folder.
 """
@@ -13,7 +13,7 @@ from tests.fuzz.running import Fuzzer
 
 
 def main() -> None:
-    """Run what was asked for; the exit code is 1 where a case fails."""
+    """Run the requested cases; the exit code is 1 if a case fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("cases", help="a number, or FIRST-END")
     parser.add_argument("--keep", type=Path, help="an empty folder for the files of the one case")

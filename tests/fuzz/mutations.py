@@ -1,7 +1,7 @@
-"""Changes to files, drawn by a generator of random numbers. Owns how each kind of file is spoilt.
+"""Random changes to files. Owns how each kind of file is damaged.
 
-Half of the changes are to the bytes; the others parse a file, change one value, and write it again, so that what reads
-it comes further than its first check.
+Half of the changes are to the bytes; the others parse a file, change one value, and write it again, so that readers
+get past their first check.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tests.fuzz.of_values import NothingToChangeError, in_csv, in_json, in_jsonl
 
 
 def spoil(folder: Path, files: Sequence[str], rng: random.Random) -> str:
-    """Change one file of a folder; return what was done, for people.
+    """Change one file of a folder; return a description of the change.
 
     Args:
-        folder: with the files.
-        files: names relative to it, of which one is drawn.
-        rng: decides everything.
+        folder: folder of the files.
+        files: names relative to it, one of which is drawn.
+        rng: source of all random choices.
 
     """
     name = rng.choice(files)
@@ -112,7 +112,7 @@ _STRUCTURED: dict[str, Callable[[bytes, random.Random], tuple[bytes, str]]] = {
 
 
 def _refit(folder: Path, path: Path, before: bytes, after: bytes) -> bool:
-    """Where a JSON file names the digest of a changed file, have it name the new one, and its size."""
+    """Update the digest and the size of a changed file in JSON files that name them."""
     old, new = (hashlib.sha256(data).hexdigest() for data in (before, after))
     is_named = False
     for other in folder.rglob("*.json"):
@@ -137,7 +137,7 @@ def _resize(value: Any, digest: str, size: int) -> None:
 
 
 def copied(source: Path, folder: Path) -> None:
-    """Copy a file or a folder as it is, into a folder."""
+    """Copy a file or folder unchanged into a folder."""
     if source.is_dir():
         shutil.copytree(source, folder / source.name, symlinks=True)
     else:

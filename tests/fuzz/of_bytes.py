@@ -1,4 +1,4 @@
-"""Changes to the bytes of a file, or to what stands in its place, whatever its kind."""
+"""Changes to the bytes of a file, or replacements of the file, whatever its kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes to an image: another size, mode or format, a turn, a header that says something else."""
+"""Changes to an image: another size, mode or format, a rotation, a wrong header."""
 
 from __future__ import annotations
 

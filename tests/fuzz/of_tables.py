@@ -31,7 +31,7 @@ def _column(table: pa.Table, rng: random.Random) -> int:
 
 
 def _odd_cell(table: pa.Table, rng: random.Random) -> tuple[pa.Table, str]:
-    """Change a value in one cell, as far as its column's type can hold it."""
+    """Change a value in one cell, as far as the type of its column allows."""
     place = _column(table, rng)
     field = table.schema.field(place)
     cells = table.column(place).to_pylist()

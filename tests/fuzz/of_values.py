@@ -1,4 +1,4 @@
-"""Changes to one value of a file of text that holds values: JSON, JSON lines, YAML, CSV, plain text."""
+"""Changes to one value of a text file: JSON, JSON lines, YAML, CSV, plain text."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Json = Any
 
 
 class NothingToChangeError(Exception):
-    """A file is empty of what could be changed; another change is drawn."""
+    """A file contains nothing to change; another change is drawn."""
 
 
 def change_value(value: Json, rng: random.Random) -> tuple[Json, str]:
-    """Change one place in plain values; return a changed copy and what was done."""
+    """Change one value inside plain values; return a changed copy and a description."""
     value = copy.deepcopy(value)
     places = list(_places(value, ()))
     if not places:
@@ -38,24 +38,24 @@ def change_value(value: Json, rng: random.Random) -> tuple[Json, str]:
     for part in place[:-1]:
         parent = parent[part]
     last = place[-1]
-    told = ".".join(map(str, place))[:120]
+    reported = ".".join(map(str, place))[:120]
     act = rng.random()
     if act < 0.7:
         found = rng.choice(ODD_VALUES) if rng.random() < 0.8 else _near(parent[last], rng)
         parent[last] = found
-        return value, f"{told} = {found!r:.40}"
+        return value, f"{reported} = {found!r:.40}"
     if act < 0.85:
         del parent[last]
-        return value, f"{told} deleted"
+        return value, f"{reported} deleted"
     if isinstance(parent, list):
         parent.insert(last, copy.deepcopy(parent[last]))
-        return value, f"{told} doubled"
+        return value, f"{reported} doubled"
     parent["unknown thing"] = parent.pop(last) if rng.random() < 0.5 else parent[last]
-    return value, f"{told} under another name"
+    return value, f"{reported} under another name"
 
 
 def _near(value: Json, rng: random.Random) -> Json:
-    """Return a value of the same type, or one that is written as it."""
+    """Return a value of the same type, or one that is written in the same way."""
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Cases, one per seed: a command, a file that it reads, a change to it. Owns how they are run, and what a fault is."""
+"""Cases, one per seed: a command, a file that it reads, a change to it. Owns how they run, and what a fault is."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tests.fuzz.stock import make
 from tests.hub.server import HubServer
 
 _LAST_EXIT_CODE = 3
-_NO_MESSAGES = ("error: unexpected", "error: memory ran out", "error: something is nested")
+_NO_MESSAGES = ("error: unexpected", "error: memory ran out", "error: the input is nested")
 _LONGEST_TOLD = 3000
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What a case did that no command may do."""
+    """Behaviour of a case that is forbidden for commands."""
 
     seed: int
     command: str
     change: str
     faults: tuple[str, ...]
-    told: str
+    reported: str
     again: str
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Failure:
                 f"case {self.seed}: {self.command}",
                 f"  {self.change}",
                 *(f"  ! {fault}" for fault in self.faults),
-                self.told,
+                self.reported,
                 again,
             )
         )
@@ -75,7 +75,7 @@ class Fuzzer:
         self._closing.close()
 
     def run(self, seeds: Iterable[int]) -> Iterator[Failure]:
-        """Run cases one after the other; yield those that fail."""
+        """Run cases in sequence; yield those that fail."""
         for seed in seeds:
             if (failure := self._run(seed)) is not None:
                 yield failure
@@ -107,8 +107,8 @@ class Fuzzer:
         if not faults:
             return None
         again = f"python -m tests.fuzz {seed}" + (f" --only {shlex.quote(self._only)}" if self._only else "")
-        told = f"--- stdout\n{ended.stdout[-_LONGEST_TOLD:]}\n--- stderr\n{ended.stderr[-_LONGEST_TOLD:]}"
-        return Failure(seed, f"{scenario.name}: datasetkit {' '.join(command)}", change, tuple(faults), told, again)
+        reported = f"--- stdout\n{ended.stdout[-_LONGEST_TOLD:]}\n--- stderr\n{ended.stderr[-_LONGEST_TOLD:]}"
+        return Failure(seed, f"{scenario.name}: datasetkit {' '.join(command)}", change, tuple(faults), reported, again)
 
     def _prepare(self, *command: str) -> None:
         """Run a command on the stock itself."""
@@ -132,7 +132,7 @@ def _files(folder: Path, patterns: tuple[str, ...] | None) -> list[str]:
 
 
 def _contents(folder: Path, kept: Iterable[str]) -> dict[str, bytes | str | None]:
-    """What stands at some places, by its name; None for a folder, and where a link leads to for a link."""
+    """Return contents of some paths by name: None for a folder, and the target of a link."""
     found: dict[str, bytes | str | None] = {}
     for name in kept:
         for path in (folder / name, *(folder / name).rglob("*")):
@@ -156,9 +156,9 @@ def _faults(scenario: Scenario, ended: Ended) -> Iterator[str]:
         yield f"it ended with {code}"
     if "Traceback (most recent call last)" in stderr + stdout:
         yield "it shows a traceback"
-    if code and "verify" not in scenario.command and "doctor" not in scenario.command and not errors:
+    if code and not {"verify", "check", "doctor"} & {*scenario.command} and not errors:
         yield "it failed without a message"
-    if code and "verify" in scenario.command and not errors and not stdout.strip():
+    if code and {"verify", "check"} & {*scenario.command} and not errors and not stdout.strip():
         yield "it failed without a message"
     if not code and errors:
         yield "it ended well, but told an error"

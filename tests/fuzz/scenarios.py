@@ -1,4 +1,4 @@
-"""Commands that are run on spoilt files. Owns which files each reads, how often it is drawn, and what it must keep."""
+"""Commands that run on damaged files. Owns the files of each, how often it is drawn, and what it must keep."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Scenario:
     """One command and what it reads.
 
     Args:
-        name: unique, for people.
-        weight: how often it is drawn, compared with the others.
+        name: unique name, for users.
+        weight: relative frequency of being drawn.
         inputs: names in the stock, copied next to each other; the command runs in their folder.
-        command: its arguments; HUB stands for a repository of this case alone.
+        command: its arguments; HUB is replaced by a repository for this case only.
         spoilt: patterns of the files of which one is changed; None for all.
-        version: of datasetkit that it runs as.
-        kept: what must be as it was where the command fails: files and folders that it would write.
-        builds: folder that holds a dataset where it ends well.
-        is_published: whether the first input is in the repository of this case before.
+        version: version of datasetkit that it runs as.
+        kept: files and folders that must be unchanged if the command fails.
+        builds: folder that contains a dataset if it succeeds.
+        is_published: whether the first input is published in the repository of this case before.
 
     """
 
@@ -168,7 +168,7 @@ def _datasets() -> list[Scenario]:
 
 
 def _heads() -> list[Scenario]:
-    """Commands about heads; those of results that are there cost least."""
+    """Return the commands for heads; those that read existing results are the cheapest."""
     data, out = ("scenes/manifest.json", "scenes/data/*", "scenes/README.md"), ("--out", "out")
     score = ("score", *_SCENES, "--limit", "2")
     knockout = (
@@ -296,6 +296,14 @@ def _heads() -> list[Scenario]:
             FORMER_VERSION,
         ),
         Scenario("doctor", 1, ("recipe.yaml",), ("doctor", "--json")),
+        *(
+            Scenario(name, 3, ("fetched", "fetched.yaml"), (*command, "--preset", "fetched.yaml"), ("fetched/*",))
+            for name, command in {
+                "models list": ("models", "list", "--to", "fetched", "--json"),
+                "models check": ("models", "check", "--to", "fetched"),
+                "doctor of a preset": ("doctor", "--models", "fetched", "--device", "cpu", "--json"),
+            }.items()
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What commands read before anything is spoilt: small inputs of every kind, made once. Owns the stock's folder."""
+"""Inputs of commands before any damage: small inputs of every kind, created once. Owns their folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
+from datasetkit.core.files import file_sha256
 from datasetkit.runtime.checkpoints import resolve
+from datasetkit.runtime.fetched import HubFile, Listing
 from tests.compatibility.former import FORMER, HUMAN_MASKS, ODD_PIXELS
 from tests.pipeline.builders import BOX, caption, image_entry, instance, make_image, put, write_coco
 
@@ -26,15 +28,16 @@ _RLE = {"size": [24, 31], "counts": [49, *[3, 21] * 4, 3, 600]}
 
 
 def make(folder: Path, run: Run) -> None:
-    """Write the whole stock.
+    """Write all inputs.
 
     Args:
-        folder: to be filled; every input is a file or folder in it.
-        run: runs the command line in ``folder``; raises where it fails.
+        folder: folder to fill; every input is a file or folder in it.
+        run: runs the command line in ``folder``; raises if it fails.
 
     """
     _coco(folder / "coco")
     _folders(folder)
+    _fetched(folder)
     _tables(folder)
     _shards(folder / "shards")
     _former(folder)
@@ -65,7 +68,7 @@ def _coco(folder: Path) -> None:
 
 
 def _folders(folder: Path) -> None:
-    """One folder of images for each way to describe them."""
+    """Write one folder of images per way to describe them."""
     images = {"a.png": make_image(1), "train/b.png": make_image(2), "test/c.jpg": _jpeg(3)}
     rows = [
         {"file_name": name, "description": text, "score": number}
@@ -87,6 +90,17 @@ def _folders(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     preset = Path(resolve("toyworld:vlm")).parents[2] / "options" / "presets" / "toyworld.yaml"
     shutil.copy2(preset, folder / "preset.yaml")
+
+
+def _fetched(folder: Path) -> None:
+    """A model as ``datasetkit models fetch --to`` leaves it, and a preset that names it."""
+    commit = "0" * 40
+    model = Path(shutil.copytree(resolve("toyworld:segmenter"), folder / "fetched" / "org--segmenter" / commit))
+    files = {path.name: HubFile(size=path.stat().st_size, etag=file_sha256(path)) for path in model.iterdir()}
+    Listing(id="org/segmenter", revision=commit, commit=commit, license=None, parameters=None, files=files).write(model)
+    preset = yaml.safe_load((folder / "preset.yaml").read_text(encoding="utf-8"))
+    preset["segmenter"] |= {"model": "org/segmenter", "revision": commit}
+    (folder / "fetched.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
 
 
 def _tables(folder: Path) -> None:
@@ -124,7 +138,7 @@ def _shards(folder: Path) -> None:
 
 
 def _former(folder: Path) -> None:
-    """What earlier versions left."""
+    """Write results of earlier versions."""
     for place in (*sorted(FORMER.iterdir()), HUMAN_MASKS / "given", HUMAN_MASKS / "adapter", ODD_PIXELS):
         if place.is_dir():
             shutil.copytree(place, folder / place.name)

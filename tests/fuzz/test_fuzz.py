@@ -1,6 +1,6 @@
-"""Spoilt inputs: whatever a file holds, a command ends with exit code 0 to 3, and one line where it fails.
+"""Damaged inputs: whatever a file contains, a command ends with exit code 0 to 3, and one line if it fails.
 
-DATASETKIT_FUZZ_CASES says how many cases are run, of the seeds from 0 on; ``python -m tests.fuzz`` runs any of them.
+DATASETKIT_FUZZ_CASES is the number of cases, with seeds from 0; ``python -m tests.fuzz`` runs any of them.
 """
 
 from __future__ import annotations

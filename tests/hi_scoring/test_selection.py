@@ -213,7 +213,7 @@ def test_layers_by_number_and_all_need_no_scores() -> None:
     ],
 )
 def test_unknown_forms_list_known_forms(text: str) -> None:
-    with pytest.raises(RecipeError, match="no selection is written") as caught:
+    with pytest.raises(RecipeError, match="is not a selection") as caught:
         selector_of(FOUR).select(text)
     assert str(caught.value).endswith(f"known: {', '.join(SELECTIONS)}")
     assert repr(text) in str(caught.value)

@@ -1,6 +1,6 @@
-"""How this process's huggingface_hub and datasets are made to talk to a Hub of our own.
+"""Connection of huggingface_hub and datasets in this process to the test Hub.
 
-Both read their addresses and folders from the environment when they are imported, which happened long before.
+Both read URLs and folders from the environment when they are imported, which has happened before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of the test Hub share: a client, and a client that does not wait before it tries again."""
+"""Fixtures of the tests of the test Hub: a client, and one that retries without waiting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def repository(hub: HubServer) -> Repository:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that huggingface_hub meant to wait."""
+    """The waits that huggingface_hub requested, in seconds."""
     seconds: list[float] = []
     for module in (_http, file_download):
         monkeypatch.setattr(module, "time", SimpleNamespace(sleep=seconds.append, time=module.time.time))

@@ -1,4 +1,4 @@
-"""Faults that a test orders: which request meets one, and what happens to it."""
+"""Faults ordered by tests: the affected requests, and their effects."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Fault:
     """A fault that some requests meet.
 
     Attributes:
-        match: A regular expression, searched in "KIND METHOD PATH", as "lfs-part PUT /lfs/...". The kinds are those
-            of `tests.hub.routes`.
+        match: A regular expression, searched in "KIND METHOD PATH", such as "lfs-part PUT /lfs/...". The kinds are
+            those of `tests.hub.routes`.
         kind: What happens.
             "status": nothing is done, the answer is `status`, with Retry-After if `retry_after` is given.
             "drop": the connection is cut when `after_bytes` of the request's body have come.
@@ -50,7 +50,7 @@ class Fault:
 
 
 class Faults:
-    """The faults that were ordered, and how often each was met."""
+    """The ordered faults, and how often each occurred."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -65,12 +65,12 @@ class Faults:
             self._orders.clear()
 
     def met(self, fault: Fault) -> int:
-        """How many requests met a fault."""
+        """Return how many requests met a fault."""
         with self._lock:
             return sum(max(0, seen[0] - fault.skip) for order, seen in self._orders if order == fault)
 
     def meet(self, request: str) -> Fault | None:
-        """The first fault that is due for a request, written "KIND METHOD PATH"."""
+        """Return the first fault that is due for a request, written "KIND METHOD PATH"."""
         with self._lock:
             for fault, seen in self._orders:
                 if seen[0] < fault.skip + fault.times and re.search(fault.match, request):

@@ -13,7 +13,7 @@ from tests.hub.wire import Answer, Call, FileSlice, HubError, as_json
 
 
 def tree(state: State, call: Call) -> Answer:
-    """The entries of a folder; `recursive` for those below, too. The Link header names the next page."""
+    """Return the entries of a folder; `recursive` includes those below. The Link header names the next page."""
     commit = state.readable(call.repository, call.user).at(call.names["revision"])
     folder = (call.names.get("path") or "").strip("/")
     if not commit.is_folder(folder):
@@ -30,7 +30,7 @@ def tree(state: State, call: Call) -> Answer:
 
 
 def paths_info(state: State, call: Call) -> Answer:
-    """Facts on the paths that exist, in their order."""
+    """Return facts on the existing paths, in their order."""
     commit = state.readable(call.repository, call.user).at(call.names["revision"])
     wanted = parse_qs(call.body.read().decode())
     expand = wanted.get("expand", ["false"])[-1].lower() == "true"
@@ -64,7 +64,7 @@ def _entry(commit: Commit, path: str, expand: bool) -> dict[str, object]:
 
 
 def _folder_oid(commit: Commit, folder: str) -> str:
-    """One hash for one content. It is not git's, which no client works out."""
+    """Return a hash of the content. It is not that of git, which no client computes."""
     below: Iterable[str] = sorted(path for path in commit.files if path.startswith(f"{folder}/"))
     return hashlib.sha1("\n".join(f"{commit.files[path].git_oid} {path}" for path in below).encode()).hexdigest()
 
@@ -90,7 +90,7 @@ def resolve(state: State, call: Call) -> Answer:
 
 
 def _range(text: str, size: int) -> tuple[int, int]:
-    """The bytes [start, stop) of a Range header: `bytes=2-5`, `bytes=2-` or the last ones, `bytes=-3`."""
+    """Return the bytes [start, stop) of a Range header: `bytes=2-5`, `bytes=2-` or the last ones, `bytes=-3`."""
     found = re.fullmatch(r"bytes=(\d*)-(\d*)", text)
     if found is None or not any(found.groups()):
         raise HubError(416, "", f"cannot read the range {text}")

@@ -17,7 +17,7 @@ def _drop() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The fault, if any, of a request whose path has the parts `names`."""
+    """Return the fault, if any, of a request whose path has the parts `names`."""
 
     state: State
     fault: Fault | None
@@ -25,7 +25,7 @@ class Order:
 
     @property
     def pause(self) -> Callable[[], object] | None:
-        """What happens amid the request's body."""
+        """Apply the fault during the body of the request."""
         if self.fault is None:
             return None
         seconds = self.fault.seconds
@@ -37,11 +37,11 @@ class Order:
 
     @property
     def cut_at(self) -> int | None:
-        """The bytes of the answer's body after which the connection ends."""
+        """Return after how many bytes of the response body the connection ends."""
         return self.fault.after_bytes if self.fault and self.fault.kind == "truncate" else None
 
     def after(self, answer: Answer) -> Answer:
-        """The answer, or what comes in its place."""
+        """Return the response, or its replacement."""
         if self.fault is None or self.fault.kind != "body":
             return answer
         return Answer(200, self.fault.body, {"Content-Type": "application/json"})
@@ -51,7 +51,7 @@ class Order:
         return self.fault is not None and self.fault.kind == "no answer"
 
     def before(self, body: Body) -> None:
-        """Answer in place of the route, or let somebody else be first."""
+        """Respond in place of the route, or let another user commit first."""
         if body.is_empty:
             body.drain()
         if self.fault is None:

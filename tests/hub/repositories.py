@@ -1,4 +1,4 @@
-"""Routes that make and describe repositories: create, delete, settings, info, branches, tags, history, who am I."""
+"""Routes that create and describe repositories: create, delete, settings, info, branches, tags, history, who am I."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def who_am_i(state: State, call: Call) -> Answer:
 def validate_card(state: State, call: Call) -> Answer:
     """Of the card's YAML only that its block ends, and that a model's card names models and data sets by ids.
 
-    What more the Hub checks is its own affair.
+    Further checks of the Hub are not imitated.
     """
     wanted = call.json()
     errors = list(_card_errors(wanted["content"], wanted["repoType"]))
@@ -69,7 +69,7 @@ def delete(state: State, call: Call) -> Answer:
 
 
 def _named(wanted: Mapping[str, str], user: str | None) -> Name:
-    """The repository that a request's body is about; a model where no type is given."""
+    """Return the repository in the body of a request; a model if no type is given."""
     repository_type = wanted.get("type") or "model"
     if repository_type not in PAGES:
         raise HubError(400, "", f"this Hub holds no repositories of type {repository_type}")
@@ -97,7 +97,7 @@ def info(state: State, call: Call) -> Answer:
             "private": repository.private,
             "gated": False,
             "disabled": False,
-            "tags": [],
+            "tags": _tags(commit, repository),
             "downloads": 0,
             "likes": 0,
             "createdAt": repository.history()[-1].date,
@@ -105,6 +105,14 @@ def info(state: State, call: Call) -> Answer:
             "siblings": [_sibling(commit, path, with_blobs) for path in sorted(commit.files)],
         }
     )
+
+
+def _tags(commit: Commit, repository: Repository) -> list[str]:
+    """The tags that the Hub takes from a card's front matter: here, the license."""
+    file = commit.files.get("README.md")
+    text = "" if file is None else repository.objects.path(file.sha256).read_text(encoding="utf-8")
+    found = re.search(r"^license: (\S+)$", text, re.MULTILINE)
+    return [] if found is None else [f"license:{found[1]}"]
 
 
 def _sibling(commit: Commit, path: str, with_blobs: bool) -> dict[str, object]:
@@ -129,10 +137,10 @@ def references(state: State, call: Call) -> Answer:
 
 def history(state: State, call: Call) -> Answer:
     repository = state.readable(call.repository, call.user)
-    return as_json([_told(commit) for commit in repository.history(call.names["revision"])])
+    return as_json([_reported(commit) for commit in repository.history(call.names["revision"])])
 
 
-def _told(commit: Commit) -> dict[str, object]:
+def _reported(commit: Commit) -> dict[str, object]:
     authors = [{"user": commit.author}]
     return {
         "id": commit.oid,

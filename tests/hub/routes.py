@@ -1,4 +1,4 @@
-"""Which function answers which request, and the name by which such requests are counted and meet faults."""
+"""Routing of requests to functions, and the names by which requests are counted and meet faults."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _nothing(state: State, call: Call) -> Answer:
 
 
 def find(method: str, path: str) -> tuple[Route, dict[str, str]]:
-    """The route of a request and the parts of its path, unquoted; "other" where nothing is."""
+    """Return the route of a request and the unquoted parts of its path; "other" if there is none."""
     for route in ROUTES:
         found = re.fullmatch(route.path, path)
         if found is not None and method in route.methods.split():

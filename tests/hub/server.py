@@ -1,4 +1,4 @@
-"""A Hub of our own on loopback: enough of its HTTP for the real huggingface_hub, datasets and peft, and faults."""
+"""A test Hub on loopback: enough of its HTTP for the real huggingface_hub, datasets and peft, with faults."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.sendfile(file, part.start, limit)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: `Traffic` has all requests."""
+        """Log nothing: `Traffic` has all requests."""
 
 
 class Server(ThreadingHTTPServer):
-    """The listening socket, the connections that are open, and what went wrong in the server itself."""
+    """The listening socket, the open connections, and errors of the server itself."""
 
     daemon_threads = True
     block_on_close = False
@@ -115,7 +115,7 @@ class Server(ThreadingHTTPServer):
             self.errors.append(error)
 
     def stop(self) -> None:
-        """End listening, and the connections that clients keep for their next request."""
+        """Stop listening, and close the connections that clients keep for their next request."""
         self.shutdown()
         self.server_close()
         for connection in tuple(self.connections):
@@ -124,11 +124,12 @@ class Server(ThreadingHTTPServer):
 
 
 class HubServer:
-    """A Hub of our own, from `with` to its end. An error in the server itself is raised at the end.
+    """A test Hub, from `with` to its end. An error in the server itself is raised at the end.
 
     Args:
-        tokens: The user of each token. A user writes to repositories of the own name, and sees those alone if private.
-        folder: Where content is kept; a temporary folder by default.
+        tokens: The user of each token. A user writes to repositories under the own name, and only the owner sees
+            private ones.
+        folder: Folder of the content; a temporary folder by default.
         part_bytes: Larger objects are sent in parts of this size.
         page_entries: Entries in a page of the tree.
     """
@@ -163,15 +164,15 @@ class HubServer:
             raise self._server.errors[0]
 
     def create(self, repository_id: str, *, private: bool = False, repo_type: str = "dataset") -> Repository:
-        """Make a repository past all requests."""
+        """Create a repository directly, without a request."""
         return self.state.create((repo_type, repository_id), private=private)
 
     def repository(self, repository_id: str, repo_type: str = "dataset") -> Repository:
-        """A repository that is there, whoever may see it."""
+        """Return an existing repository, whoever may see it."""
         return self.state.repositories[repo_type, repository_id]
 
     def environment(self, home: Path, token: str | None = "") -> dict[str, str]:
-        """The environment of a process that talks to this Hub, with all caches under `home`.
+        """Return the environment of a process that talks to this Hub, with all caches under `home`.
 
         `token` is this Hub's first if none is given, and none at all if None.
         """

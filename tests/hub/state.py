@@ -1,4 +1,4 @@
-"""What all routes of the test Hub share: its repositories, who may read and write them, uploads under way, settings."""
+"""State shared by all routes of the test Hub: repositories, permissions, running uploads, settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.hub.wire import HubError, Name
 
 @dataclass(slots=True)
 class Upload:
-    """A large object on its way. `etags` are those of the parts that came, by number from 1."""
+    """A large object being uploaded. `etags` are those of the received parts, by number from 1."""
 
     repository: Repository
     sha256: str
@@ -49,7 +49,7 @@ class State:
         self.objects = Objects(self.folder / "objects")
 
     def user(self, authorization: str | None) -> str | None:
-        """The user of a token, None without one."""
+        """Return the user of a token, None without one."""
         if authorization is None:
             return None
         token = authorization.removeprefix("Bearer ")
@@ -66,7 +66,7 @@ class State:
         return repository
 
     def readable(self, name: Name, user: str | None) -> Repository:
-        """A repository that a user may read; strangers cannot tell a private one from none."""
+        """Return a repository that a user may read; to others, a private one looks missing."""
         repository = self.repositories.get(name)
         if repository is None or (repository.private and not owns(user, repository.id)):
             raise HubError(401 if user is None else 404, "RepoNotFound", "Repository not found")

@@ -1,4 +1,4 @@
-"""What the test Hub holds: objects by content, commits that never change, branches and tags that point to them."""
+"""Contents of the test Hub: objects by content, immutable commits, branches and tags that point to them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Objects:
         return sha256
 
     def adopt(self, part: Path, sha256: str, size: int) -> None:
-        """Take a file that was uploaded as `sha256`, if that is what it is."""
+        """Accept a file uploaded as `sha256`, if the digest matches."""
         with part.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if (found, part.stat().st_size) != (sha256, size):
@@ -94,7 +94,7 @@ class Objects:
 
 @dataclass(slots=True)
 class Repository:
-    """A data set's or a model's repository: its history, branches, tags, and the large objects that came to it."""
+    """Repository of a dataset or model: its history, branches, tags, and received large objects."""
 
     type: str
     id: str
@@ -115,7 +115,7 @@ class Repository:
         return self.branches["main"]
 
     def at(self, revision: str = "main") -> Commit:
-        """The commit of a branch, a tag, or a commit's hash of which at least five digits are given."""
+        """Return the commit of a branch, a tag, or a hash of at least five digits."""
         oid = self.branches.get(revision) or self.tags.get(revision.removeprefix("refs/tags/"))
         if oid is None and len(revision) >= 5:
             oid = next((known for known in self.commits if known.startswith(revision)), None)
@@ -130,7 +130,7 @@ class Repository:
         return self.objects.path(self.files(revision)[path].sha256).read_bytes()
 
     def history(self, revision: str = "main") -> list[Commit]:
-        """The commits that lead to a revision, the newest first."""
+        """Return the history of a revision, the newest commit first."""
         commits = [self.at(revision)]
         while (parent := commits[-1].parent) is not None:
             commits.append(self.commits[parent])
@@ -149,7 +149,7 @@ class Repository:
     def write(
         self, files: Mapping[str, bytes], *, delete: Iterable[str] = (), branch: str = "main", title: str = "Edit"
     ) -> str:
-        """Commit as another user would, past all requests; the new commit's hash."""
+        """Commit like another user, without a request; return the hash of the new commit."""
         with self.lock:
             changed = dict(self.files(branch))
             for path in delete:
@@ -167,12 +167,12 @@ class Repository:
 
 
 def page(repository_type: str, repository_id: str) -> str:
-    """The address of a repository's page, below the Hub's."""
+    """Return the URL of the page of a repository, relative to the Hub."""
     return PAGES[repository_type] + repository_id
 
 
 def new_repository(name: Name, objects: Objects, *, private: bool) -> Repository:
-    """A repository with the first commit that the Hub itself makes."""
+    """Return a repository with the first commit of the Hub."""
     repository = Repository(*name, objects, private)
     repository.add_commit("main", {".gitattributes": objects.small_file(GIT_ATTRIBUTES)}, "initial commit")
     return repository

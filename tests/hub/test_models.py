@@ -1,4 +1,4 @@
-"""Repositories of models: the same routes as those of data sets, at other addresses."""
+"""Repositories of models: the same routes as for datasets, at other URLs."""
 
 from __future__ import annotations
 

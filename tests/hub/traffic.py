@@ -1,4 +1,4 @@
-"""What the test Hub saw: requests by kind, bytes by object and part, and how often an object came whole."""
+"""Traffic of the test Hub: requests by kind, bytes by object and part, and complete uploads of objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Request:
-    """A request. `status` is None until it is answered, and stays so if it never is."""
+    """A request. `status` is None unless it was answered."""
 
     kind: str
     method: str
@@ -49,17 +49,17 @@ class Traffic:
             return self._count(kind)
 
     def counts(self) -> Counter[str]:
-        """Requests by kind."""
+        """Return the number of requests by kind."""
         with self.changed:
             return Counter(request.kind for request in self.requests)
 
     def bytes_received(self) -> int:
-        """Bytes of large objects, all attempts."""
+        """Return the bytes of large objects, over all attempts."""
         with self.changed:
             return sum(sum(parts.values()) for parts in self.received.values())
 
     def wait_for(self, kind: str, times: int = 1, timeout_s: float = 30.0) -> bool:
-        """Wait until so many requests of a kind have begun; False if they did not in time."""
+        """Wait until this many requests of a kind have started; return False after the timeout."""
         with self.changed:
             return self.changed.wait_for(lambda: self._count(kind) >= times, timeout_s)
 

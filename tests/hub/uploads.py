@@ -1,4 +1,4 @@
-"""Routes that write files: preupload, large objects whole or in parts, and the commit that names them."""
+"""Routes that write files: preupload, large objects as a whole or in parts, and the commit that names them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def preupload(state: State, call: Call) -> Answer:
-    """Which way each file goes, and the hash of the one that is there already."""
+    """Return the upload mode of each file, and the hash of an existing one."""
     repository = state.writable(call.repository, call.user)
     present = repository.files(call.names["revision"])
     answers = []
@@ -29,7 +29,7 @@ def preupload(state: State, call: Call) -> Answer:
 
 
 def batch(state: State, call: Call) -> Answer:
-    """Where to send each object; one that this repository holds needs no sending."""
+    """Return the upload URL of each object; objects in this repository need none."""
     repository = state.writable(call.repository, call.user)
     objects = [_actions(state, repository, wanted) for wanted in call.json()["objects"]]
     return as_json({"transfer": "multipart", "objects": objects})
@@ -57,7 +57,7 @@ def _actions(state: State, repository: Repository, wanted: Json) -> Json:
 
 
 def _upload(state: State, call: Call) -> Upload:
-    """An upload under way. Its address is the permission, as with the presigned addresses of the Hub."""
+    """A running upload. Its URL is the permission, like the presigned URLs of the Hub."""
     upload = state.uploads.get(call.names["key"])
     if upload is None:
         raise HubError(404, "", "no such upload is under way")
@@ -80,7 +80,7 @@ def put_part(state: State, call: Call) -> Answer:
 
 
 def _receive(state: State, call: Call, upload: Upload, number: int) -> str:
-    """Write a part's bytes to its place in the file; a tag for them. Their content is checked as a whole at the end."""
+    """Write the bytes of a part to the file, and return a tag. The whole content is checked at the end."""
     start = (number - 1) * upload.part_bytes
     expected = min(upload.part_bytes, upload.size - start)
     received = 0
@@ -124,7 +124,7 @@ def verify(state: State, call: Call) -> Answer:
 
 
 def commit(state: State, call: Call) -> Answer:
-    """All operations of an ndjson body or none, if the branch is still where the caller saw it."""
+    """Apply all operations of an ndjson body or none, if the branch is still at the expected commit."""
     repository = state.writable(call.repository, call.user)
     header, *operations = (json.loads(line) for line in call.body.read().splitlines() if line.strip())
     about = header["value"]

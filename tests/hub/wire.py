@@ -1,4 +1,4 @@
-"""What goes over the wire of the test Hub: a request with its body, an answer, and an answer that says no."""
+"""Messages of the test Hub: a request with its body, a response, and a refusal."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Name = tuple[str, str]
 
 
 class ConnectionDroppedError(Exception):
-    """The connection ended before its time, by the client or on purpose."""
+    """The connection ended early, by the client or on purpose."""
 
 
 class HubError(Exception):
-    """An answer that refuses: its status, the code that clients read, and a message."""
+    """A refusal: its status, the code that clients read, and a message."""
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class FileSlice:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is sent back."""
+    """A response."""
 
     status: int = 200
     body: bytes | FileSlice = b""
@@ -66,7 +66,7 @@ def refusal(error: HubError) -> Answer:
 
 @dataclass(slots=True)
 class Body:
-    """A request's body, read as it comes. `pause` is called once, when `pause_at` bytes have come, or at the end."""
+    """The body of a request, read as it arrives. `pause` is called once, after `pause_at` bytes or at the end."""
 
     file: BufferedIOBase
     headers: Message
@@ -95,7 +95,7 @@ class Body:
         return b"".join(self.chunks())
 
     def drain(self) -> None:
-        """Read what nobody read, so that the next request of the connection begins where it should."""
+        """Read the rest of the body, so that the next request of the connection starts correctly."""
         if not self.ended:
             deque(self.chunks(), maxlen=0)
 
@@ -125,7 +125,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as the routes see it. `names` are the parts of its path, unquoted, and `type`, of a repository."""
+    """A request for the routes. `names` are the parts of its path, unquoted, and `type`, of a repository."""
 
     names: Mapping[str, str]
     query: Mapping[str, list[str]]
@@ -136,7 +136,7 @@ class Call:
 
     @property
     def repository(self) -> Name:
-        """The repository that the path is about."""
+        """Return the repository in the path."""
         return self.names["type"], self.names["id"]
 
     def json(self) -> Any:

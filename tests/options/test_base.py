@@ -1,4 +1,4 @@
-"""What options of earlier versions count as."""
+"""Options of earlier versions."""
 
 from __future__ import annotations
 

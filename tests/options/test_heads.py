@@ -46,23 +46,23 @@ def test_further_scores_are_recorded_only_where_there_are_any() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "told"),
+    ("kind", "changes", "reported"),
     [
-        (commands.ScoreCommand, {"scores": ("a:hi",)}, "scores: 'hi' cannot be the name of a further score"),
-        (commands.ScoreCommand, {"scores": "a:One,b:One"}, "scores: name each of them once, not One, One"),
+        (commands.ScoreCommand, {"scores": ("a:hi",)}, "scores: 'hi' cannot be the name of an additional score"),
+        (commands.ScoreCommand, {"scores": "a:One,b:One"}, "scores: name each item once, not One, One"),
         (commands.ScoreCommand, {"scores": "a:One", "by": "Two:last"}, "by: give SCORE:POSITIONS, a score of hi, "),
-        (commands.KnockoutCommand, {"heads": "1.2,3"}, "heads: give layers and heads, both from 0, as 2.6,3.7"),
-        (commands.AblateCommand, {"scores": None}, "heads are ranked by scores or by a table"),
+        (commands.KnockoutCommand, {"heads": "1.2,3"}, "heads: give LAYER.HEAD, both counted from 0, such as 2.6,3.7"),
+        (commands.AblateCommand, {"scores": None}, "heads need a ranking"),
         (commands.TuneCommand, {"patience": 2}, "--patience and --validation-split go together"),
         (commands.TuneCommand, {"settings": ["use_dora"]}, "settings: use_dora is not NAME=VALUE"),
         (commands.CompareCommand, {"select": []}, "select: give at least 1 item"),
-        (commands.CompareCommand, {"select": ["top-layers:1:2"]}, "no selection is written 'top-layers:1:2'"),
+        (commands.CompareCommand, {"select": ["top-layers:1:2"]}, "'top-layers:1:2' is not a selection"),
     ],
 )
-def test_what_is_wrong_is_named(kind: type[Options], changes: dict[str, Any], told: str) -> None:
+def test_what_is_wrong_is_named(kind: type[Options], changes: dict[str, Any], reported: str) -> None:
     with pytest.raises(RecipeError) as caught:
         made(kind, **changes)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_texts_are_read_as_python_values_are() -> None:

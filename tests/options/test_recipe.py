@@ -67,12 +67,12 @@ def splits(**shares: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({}, "source: is needed"),
+        ({}, "source: is required"),
         (FOLDER | {"colour": 1}, "colour: there is no such option; known: filters, grounding, key_max"),
         ({"source": {"name": "ftp"}}, "source: no source is called 'ftp'; known: coco, folder"),
-        ({"source": {"folder": "x"}}, "source: name is needed; known: coco, folder"),
+        ({"source": {"folder": "x"}}, "source: name is required; known: coco, folder"),
         ({"source": 7}, "source"),
-        ({"source": {"name": "folder"}}, "source.folder: is needed"),
+        ({"source": {"name": "folder"}}, "source.folder: is required"),
         ({"source": {"name": "folder", "folder": 7}}, "source.folder: "),
         ({"source": {**COCO, "caption": "best"}}, "'first', 'longest', 'all' or 'best-aligned' (came: 'best')"),
         ({"source": {**COCO, "instances": None, "captions": None}}, "coco needs instances, captions or both"),
@@ -109,8 +109,8 @@ def test_a_mistake_is_named_in_one_line(value: dict[str, Any], message: str) -> 
     [
         (b"a: [1, 2", "is not YAML"),
         (b"\xff\xfe\xfd", "is not YAML"),
-        (b"- 1\n- 2", "holds a list; a recipe is a mapping of options"),
-        (b"", "holds a NoneType"),
+        (b"- 1\n- 2", "contains a list; a recipe is a mapping of options"),
+        (b"", "contains a NoneType"),
         (b"a: !!python/object/apply:os.system [ls]", "is not YAML"),
         (b"source: {name: folder, folder: x}\nlimit: 0", "limit"),
         (b"a: \0", "is not YAML"),
@@ -156,7 +156,7 @@ def test_shares_come_out_as_asked() -> None:
     assert counts == {"train": 6000, "validation": 3000, "test": 1000}
 
 
-def test_shares_that_add_up_to_a_little_less_than_one_leave_nobody_out() -> None:
+def test_shares_slightly_below_one_drop_no_record() -> None:
     assert split_by_hash("f" * 64, {"a": 0.3, "b": 0.6999999}) == "b"
 
 

@@ -123,5 +123,5 @@ def test_retry_divides_again_or_changes_nothing(tmp_path: Path, caplog: pytest.L
 
 
 def test_exact_shares_need_shares(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="splits_exact cuts shares, and there are none"):
+    with pytest.raises(RecipeError, match="splits_exact needs shares; give splits"):
         folder_recipe(tmp_path, splits_exact=True)

@@ -62,7 +62,7 @@ def test_failing_store_stops_a_build(
     assert code == 3
     assert told in lines[-1]
     again = shlex.join(["datasetkit", *arguments])
-    assert lines[-1].endswith(f"nothing is lost: when the source answers again, run: {again}")
+    assert lines[-1].endswith(f"finished parts are kept; when the source answers again, run: {again}")
     assert len(list((tmp_path / "out/.build").glob("part-*.json"))) <= 1, "parts with such failures are not finished"
     proxy.fault = None
     code, lines = run(bucket, proxy, *arguments)
@@ -82,7 +82,7 @@ def test_one_refused_image_is_a_drop(bucket: Bucket, proxy: FaultyProxy, address
     proxy.fault, proxy.name = "403", "07.png"
     code, lines = run(bucket, proxy, "build", "folder", address, "--out", tmp_path / "out", *OPTIONS)
     assert code == 0
-    assert "later        1 record may pass later (unreadable: 07.png): --retry-failed reads them again" in lines
+    assert "later        1 record may succeed later (unreadable: 07.png): --retry-failed reads them again" in lines
     assert reasons(tmp_path / "out") == {"07.png": "unreadable"}
     proxy.fault = None
     assert run(bucket, proxy, "build", "folder", address, "--out", tmp_path / "out", *OPTIONS, "--retry-failed")[0] == 0

@@ -1,9 +1,8 @@
-"""A distribution of somebody else: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
+"""A third-party distribution: the examples of docs/how-to/plugins.md, installed where only its tests see it."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,22 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.docs.pages import blocks
 from tests.forks import Ended, ForkServer
 
 Command = Callable[..., Ended]
 
 
 def examples() -> dict[str, str]:
-    """Blocks of the page by the file name in their first line."""
-    page = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", page, re.DOTALL)
-    return dict(blocks)
+    """Return the files of the page by their names."""
+    return {block.file: block.text for block in blocks("docs/how-to/plugins.md") if block.file is not None}
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the distribution is installed into."""
+    """Folder into which the distribution is installed."""
     source, installed = tmp_path_factory.mktemp("my-lab"), tmp_path_factory.mktemp("installed")
     for name, text in {**examples(), "my_lab/__init__.py": ""}.items():
         (source / name).parent.mkdir(exist_ok=True)

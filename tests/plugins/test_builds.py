@@ -1,4 +1,4 @@
-"""Parts of another distribution in real builds: by entry point, by class, as objects; named in manifest and card."""
+"""Parts of another distribution in real builds: by entry point, class and object; named in manifest and card."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ def test_every_kind_of_part_takes_part_and_is_named(command: Command, tmp_path: 
     assert done.returncode == 0, done.stderr
     found = manifest(tmp_path / "out")
     used = [name for name in CLASSES if name != "bright-masks"]
-    told = {(plugin["kind"], plugin["path"], plugin["distribution"], plugin["version"]) for plugin in found["plugins"]}
-    assert told == {(KINDS[name], CLASSES[name], "my-lab", "1.2") for name in used}
+    reported = {
+        (plugin["kind"], plugin["path"], plugin["distribution"], plugin["version"]) for plugin in found["plugins"]
+    }
+    assert reported == {(KINDS[name], CLASSES[name], "my-lab", "1.2") for name in used}
     assert found["splits"] == {"train": 4}
 
 
@@ -110,7 +112,7 @@ def test_a_recipe_with_a_class_needs_allow_code(command: Command, tmp_path: Path
     assert command("build", "recipe", "out/recipe.yaml", "--out", "again", "--allow-code").returncode == 0
 
 
-def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: Command, tmp_path: Path) -> None:
+def test_reading_a_dataset_imports_nothing_from_its_manifest(command: Command, tmp_path: Path) -> None:
     assert command("build", CLASSES["squares"], "--out", "out").returncode == 0
     (tmp_path / "my_lab").mkdir()
     (tmp_path / "my_lab" / "__init__.py").write_text("raise SystemExit('was imported')")
@@ -131,7 +133,7 @@ def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: C
         ),
         (
             ("--detector", "my_lab.broken:Emptying"),
-            "detector my_lab.broken:Emptying of my-lab 1.2 went wrong: Attribute",
+            "detector my_lab.broken:Emptying of my-lab 1.2 failed: Attribute",
         ),
         (
             ("--detector", "my_lab.broken:Outside"),
@@ -144,15 +146,15 @@ def test_what_reads_a_dataset_imports_nothing_that_its_manifest_names(command: C
             "find returned spans [(0, 4), (2, 6)]; they must be rising and within",
         ),
         (("--filters", "my_lab.broken:Maybe"), "refusal returned a bool, not str or None"),
-        (("--filters", "my_lab.broken:Exits"), "filter my_lab.broken:Exits of my-lab 1.2 went wrong: SystemExit: 0"),
-        (("--filters", "sys:exit"), "filter sys:exit went wrong: SystemExit"),
+        (("--filters", "my_lab.broken:Exits"), "filter my_lab.broken:Exits of my-lab 1.2 failed: SystemExit: 0"),
+        (("--filters", "sys:exit"), "filter sys:exit failed: SystemExit"),
         (("--filters", "{name: long, wrods: 3}"), "wrods: there is no such option; known: words"),
         (("--filters", "my_lab.broken.none:X"), "filter my_lab.broken.none:X of my-lab 1.2 cannot be imported"),
-        (("--filters", "my_lab.broken:Raises"), "filter my_lab.broken:Raises of my-lab 1.2 went wrong: KeyError"),
+        (("--filters", "my_lab.broken:Raises"), "filter my_lab.broken:Raises of my-lab 1.2 failed: KeyError"),
         (("--segmenter", "my_lab.broken:Incomplete"), "segmenter my_lab.broken:Incomplete of my-lab 1.2 has no method"),
         (
             ("--phrases", "my_lab.broken:Unmade"),
-            "phrase finder my_lab.broken:Unmade of my-lab 1.2 went wrong: RuntimeError",
+            "phrase finder my_lab.broken:Unmade of my-lab 1.2 failed: RuntimeError",
         ),
         (
             ("--filters", "my_lab.nothing:X"),
@@ -214,4 +216,4 @@ def test_a_part_whose_file_has_changed_makes_another_build(command: Command, tmp
     (tmp_path / "mine.py").write_text("class Keep:\n    def refusal(self, record):\n        return 'no'\n")
     done = command(*arguments)
     assert done.returncode == 1
-    assert "filter mine:Keep is used by one, not the other" in done.stderr
+    assert "only one of them uses filter mine:Keep" in done.stderr

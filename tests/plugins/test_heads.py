@@ -1,4 +1,4 @@
-"""Families and scores of another distribution: in results, tables and page; what goes wrong in them names them."""
+"""Families and scores of another distribution: in results, tables and page; errors in them name them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_a_score_ranks_heads_and_is_in_results_table_and_page(
     assert set(scores.table()["score"]) >= {name, "hi"}
     [plugin] = scores.plugins
     assert (plugin.kind, plugin.name, plugin.path) == ("score", given, "my_lab.heads:Peak")
-    [told] = json.loads((tmp_path / "out" / "run.json").read_bytes())["plugins"]
-    assert len(told.pop("sha256")) == 64
-    assert told == {"kind": "score", "name": given, "path": "my_lab.heads:Peak", **OF_LAB}
+    [reported] = json.loads((tmp_path / "out" / "run.json").read_bytes())["plugins"]
+    assert len(reported.pop("sha256")) == 64
+    assert reported == {"kind": "score", "name": given, "path": "my_lab.heads:Peak", **OF_LAB}
     assert "my_lab.heads:Peak" in (tmp_path / "out" / "report.html").read_text()
     before = (tmp_path / "out" / "scores.json").stat().st_mtime_ns
     assert command(*arguments, "--out", "out").returncode == 0
@@ -41,7 +41,7 @@ def test_a_score_ranks_heads_and_is_in_results_table_and_page(
     assert command(*SCORE, "--positions", "response,last", "--out", "out").returncode == 1
 
 
-def test_a_family_by_its_class_scores_as_ours_does_and_is_recorded(command: Command, tmp_path: Path) -> None:
+def test_a_family_by_its_class_scores_equally_and_is_recorded(command: Command, tmp_path: Path) -> None:
     arguments = (*SCORE, "--positions", "last", "--top", "1")
     assert command(*arguments, "--out", "ours").returncode == 0
     done = command(*arguments, "--family", "my_lab.heads:MyFamily", "--out", "theirs")
@@ -54,21 +54,21 @@ def test_a_family_by_its_class_scores_as_ours_does_and_is_recorded(command: Comm
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (("--scores", "my_lab.broken:Flat"), "score my_lab.broken:Flat of my-lab 1.2 returned a Tensor of shape (8,)"),
-        (("--scores", "my_lab.broken:Raising"), "score my_lab.broken:Raising of my-lab 1.2 went wrong: KeyError: 'no'"),
+        (("--scores", "my_lab.broken:Raising"), "score my_lab.broken:Raising of my-lab 1.2 failed: KeyError: 'no'"),
         (("--scores", "my_lab.nothing:It"), "score my_lab.nothing:It"),
         (("--scores", "no-such"), "no score is called 'no-such'; known: peak"),
         (("--family", "my_lab.heads:Peak"), "family my_lab.heads:Peak of my-lab 1.2 is not a subclass of"),
-        (("--family", "my_lab.broken:Lost"), "family my_lab.broken:Lost of my-lab 1.2 went wrong: ZeroDivisionError"),
+        (("--family", "my_lab.broken:Lost"), "family my_lab.broken:Lost of my-lab 1.2 failed: ZeroDivisionError"),
         (("--family", "my_lab.broken:Few"), "family my_lab.broken:Few of my-lab 1.2"),
         (("--family", "no-such"), "no family is called 'no-such'; known: gemma3, "),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",
 )
-def test_what_goes_wrong_is_one_line_that_names_it(command: Command, options: tuple[str, ...], told: str) -> None:
+def test_what_goes_wrong_is_one_line_that_names_it(command: Command, options: tuple[str, ...], reported: str) -> None:
     done = command(*SCORE, "--positions", "last", "--out", "out", *options)
     assert done.returncode == 1
-    assert told in done.stderr.splitlines()[-1]
+    assert reported in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

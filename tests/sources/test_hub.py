@@ -116,9 +116,9 @@ def test_url_contains_repository_and_revision(hub: HubServer, tmp_path: Path, ad
     options = HubOptions(repo=address.format(commit))
     assert options == HubOptions(repo="user/plain", revision=commit) == guess_source(address.format(commit))
     assert len(opened(address.format("main"), wanted=1)) == len(opened("user/plain", wanted=1))
-    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+    with pytest.raises(AddressError, match="names the revision v1, but an option v2"):
         HubOptions(repo=address.format("v1"), revision="v2")
-    with pytest.raises(AddressError, match="is the address of a model"):
+    with pytest.raises(AddressError, match="is a model"):
         HubOptions(repo="hf://user/plain")
 
 

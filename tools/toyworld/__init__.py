@@ -1,1 +1,1 @@
-"""Training and evaluation of toyworld's models, and the cards that say how they were made."""
+"""Training and evaluation of toyworld's models, and their model cards."""

@@ -1,4 +1,4 @@
-"""Reads plain captions back: which objects, of which colour and shape, does a text list. Owns the score of captions."""
+"""Parsing of plain captions: the objects, by colour and shape, that a text lists. Owns the score of captions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORD = re.compile(r"\w+")
 
 
 def listed_objects(text: str, domain: Domain) -> Counter[Combination]:
-    """Count the objects that a caption lists; a noun without a colour, or with two, counts for nothing."""
+    """Count the objects that a caption lists; a noun without a colour, or with two, is not counted."""
     words = domain.vocabulary
     colours = {word: colour for colour, word in words.colours.items()}
     shapes = {word: shape for shape, noun in words.shapes.items() for word in (noun.singular, noun.plural)}

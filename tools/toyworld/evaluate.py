@@ -1,6 +1,6 @@
-"""Judges the shipped models: ``python -m tools.toyworld.evaluate``.
+"""Evaluation of the shipped models: ``python -m tools.toyworld.evaluate``.
 
-Prints every figure of the model cards, about two minutes on two idle cores; ``--cards`` writes them down.
+Prints all metrics of the model cards, in about two minutes on two idle cores; ``--cards`` writes them to the cards.
 """
 
 from __future__ import annotations
@@ -38,13 +38,15 @@ JUDGES: dict[str, Callable[[str, EvaluationRecipe], Mapping[str, object]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge models and print the figures."""
+    """Evaluate models and print the metrics."""
     parser = argparse.ArgumentParser(prog="python -m tools.toyworld.evaluate", description=__doc__)
-    parser.add_argument("models", nargs="*", help=f"which of {', '.join(NAMES)} (default: all)")
-    parser.add_argument("--weights", type=Path, default=weights_folder(), help="folder with a folder for each model")
-    parser.add_argument("--cards", type=Path, help="write metrics beside the weights, and model cards to this folder")
-    parser.add_argument("--count", type=positive, help="fewer scenes, to try the command; nothing is written")
-    parser.add_argument("--threads", type=positive, default=torch.get_num_threads(), help="of torch (default: all)")
+    parser.add_argument("models", nargs="*", help=f"models to evaluate, of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--weights", type=Path, default=weights_folder(), help="folder with one subfolder per model")
+    parser.add_argument("--cards", type=Path, help="write metrics next to the weights, and model cards to this folder")
+    parser.add_argument("--count", type=positive, help="number of scenes, to try the command without writing anything")
+    parser.add_argument(
+        "--threads", type=positive, default=torch.get_num_threads(), help="torch threads (default: all)"
+    )
     options = parser.parse_args(arguments)
     names = options.models or list(NAMES)
     for name in names:
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _first_scene_seconds(weights: Path) -> float:
-    """How long it takes to load all three models and to caption, detect and segment one scene."""
+    """Return the seconds for loading all three models and for captioning, detecting and segmenting one scene."""
     example = next(EvaluationRecipe.load().limited(1).examples(Split.TEST))
     began = time.perf_counter()
     caption = Vlm(str(weights / "vlm")).answer([example.image], [LIST_PROMPT], 48)[0]

@@ -1,4 +1,4 @@
-"""Model cards of the shipped models: a function of what was measured and of the template, nothing typed in between."""
+"""Model cards of the shipped models, generated from the metrics and the template only."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WEIGHTS_FILE = "model.safetensors"
 
 
 def write_card(name: str, folder: Path, cards: Path) -> Path:
-    """Write the card of the model in a folder to ``cards/toyworld_NAME.md`` and give its path."""
+    """Write the card of the model in a folder to ``cards/toyworld_NAME.md`` and return its path."""
     path = cards / f"toyworld_{name}.md"
     path.write_text(render_card(name, folder), encoding="utf-8")
     return path
 
 
 def render_card(name: str, folder: Path) -> str:
-    """Fill the template with a model's metrics, its training account and its configuration."""
+    """Fill the template with the metrics, training record and configuration of a model."""
     source = resources.files("datasetkit.export.cards").joinpath("model_card.md.j2").read_text(encoding="utf-8")
     return (
         template_environment(html=False)
@@ -45,7 +45,7 @@ def render_card(name: str, folder: Path) -> str:
 
 
 def count_parameters(folder: Path) -> int:
-    """How many numbers the weights file holds."""
+    """Return the number of parameters in the weights file."""
     with safe_open(folder / _WEIGHTS_FILE, framework="numpy") as file:
         total = 0
         for key in file.keys():  # noqa: SIM118 - not a mapping

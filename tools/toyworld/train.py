@@ -1,6 +1,6 @@
-"""Trains the shipped models again: ``python -m tools.toyworld.train detector|segmenter|vlm``.
+"""Training of the shipped models: ``python -m tools.toyworld.train detector|segmenter|vlm``.
 
-Run again after an interruption, it goes on where its last checkpoint was.
+After an interruption, the same command resumes from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="folder for checkpoints, metrics and rendered scenes (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="folder for the trained model (default: WORK/weights/MODEL)")
-    parser.add_argument("--scenes", type=positive, default=24_000, help="train scenes (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and of what is drawn (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, default=1, help="of torch on a CPU (default: %(default)s)")
+    parser.add_argument(
+        "--scenes", type=positive, default=24_000, help="number of training scenes (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed of weights and samples (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="device: cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=1, help="torch threads on a CPU (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -46,11 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = options.out or options.work / "weights" / options.model
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: this machine or this build of torch has none; give --device cpu")
+        parser.error("--device cuda: not available on this machine or in this build of torch; give --device cpu")
     try:
         module.train(options.work, out, scenes=options.scenes, seed=options.seed, device=device)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; the same command goes on from the last checkpoint\n")
+        sys.stderr.write("stopped; the same command resumes from the last checkpoint\n")
         return 130
     return 0
 

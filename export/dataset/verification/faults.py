@@ -1,4 +1,4 @@
-"""What verification finds. Owns the one line per fault, and the account of all."""
+"""Findings of verification. Owns the line per fault, and the list of all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from datasetkit.core.text import counted, one_line
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something in a built folder, at a file and its row, that is not as it should be.
+    """A fault in a built folder, with its file and row.
 
-    With a warning the dataset is sound all the same, and only inconvenient to somebody.
+    A dataset with warnings only is sound, but inconvenient for some users.
     """
 
     where: str
@@ -22,24 +22,24 @@ class Fault:
     is_warning: bool = False
 
     def __str__(self) -> str:
-        """Give the finding as one line."""
+        """Return the finding as one line."""
         return one_line(f"{'warning: ' if self.is_warning else ''}{self.where}: {self.what}")
 
 
 @dataclass(frozen=True, slots=True)
 class Verification(Result):
-    """All that verification found in a dataset, in the order of its files; warnings among it."""
+    """All findings in a dataset, in the order of its files, warnings included."""
 
     dataset: str
     faults: tuple[Fault, ...]
 
     @property
     def is_sound(self) -> bool:
-        """Whether there are warnings at most."""
+        """Whether there are no faults, except warnings."""
         return all(fault.is_warning for fault in self.faults)
 
     def report(self) -> Iterator[str]:
-        """Yield one line per fault, then the verdict."""
+        """Yield one line per fault, and then the verdict."""
         yield from map(str, self.faults)
         count = sum(not fault.is_warning for fault in self.faults)
         yield f"{counted(count, 'fault')} in {self.dataset}" if count else f"{self.dataset} is sound"

@@ -1,4 +1,4 @@
-"""Verification of what stands beside the shards: manifest, ledger, card, statistics. Owns how counts must agree."""
+"""Verification of the files next to the shards: manifest, ledger, card, statistics. Owns the rules on their counts."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from datasetkit.export.dataset.verification.faults import Fault
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What was found in the shards.
+    """Contents of the shards.
 
     Args:
-        rows: how many rows each split has, by the shards' footers.
-        columns: the columns of the first shard; none where no shard can be read.
-        statistics: counted on the way; None where a row could not be counted.
+        rows: number of rows per split, from the footers of the shards.
+        columns: columns of the first shard; empty if no shard can be read.
+        statistics: statistics of the rows; None if a row could not be counted.
 
     """
 
@@ -49,11 +49,11 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The ledger, counted.
+    """Counts of the ledger.
 
     Args:
-        counts: lines of drops by scope and reason, those of notices by kind; things passed over by their kind.
-        changed: ids of the records whose images do not have the bytes that came.
+        counts: lines of drops by scope and reason, of notices by kind, and of items passed over by kind.
+        changed: ids of the records whose image bytes were changed.
         faults: lines that cannot be read.
 
     """
@@ -64,7 +64,7 @@ class Ledger:
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
-        """Read a built folder's ``ledger.jsonl``."""
+        """Read ``ledger.jsonl`` of a built folder."""
         counts: Counter[str | tuple[str, str]] = Counter()
         changed: set[str] = set()
         faults: list[Fault] = []
@@ -74,9 +74,9 @@ class Ledger:
                     try:
                         _count_event(load_json(line), counts, changed)
                     except DocumentError as error:
-                        faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is no event: {error}"))
+                        faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is not an event: {error}"))
                     except (ValueError, KeyError, TypeError) as error:
-                        faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is no event: {error!r}"))
+                        faults.append(Fault(f"{LEDGER_NAME} line {number}", f"is not an event: {error!r}"))
         except (OSError, UnicodeDecodeError) as error:
             faults.append(Fault(LEDGER_NAME, f"cannot be read: {error}"))
         return cls(counts, frozenset(changed), tuple(faults))
@@ -100,7 +100,7 @@ def _count_event(event: Mapping[str, Any], counts: Counter[str | tuple[str, str]
 
 
 def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, contents: Contents) -> Iterator[Fault]:
-    """Check everything beside the shards against them."""
+    """Check all other files against the shards."""
     folder = files.papers
     yield from manifest_faults(folder, manifest)
     yield from ledger.faults
@@ -112,7 +112,7 @@ def check_papers(files: DatasetFiles, manifest: Manifest, ledger: Ledger, conten
 
 
 def manifest_faults(folder: Path, manifest: Manifest) -> Iterator[Fault]:
-    """Check that a manifest's sums are those of its parts."""
+    """Check that the sums of a manifest are those of its parts."""
     found = read_json(folder / MANIFEST_NAME)
     if {"plugins": [], "passed_over": [], "label_map": [], **found} != manifest.to_json():  # older versions had none
         yield Fault(MANIFEST_NAME, "contradicts itself: splits or tally are not the sums of its parts")
@@ -172,7 +172,7 @@ def _check_statistics(folder: Path, contents: Contents) -> Iterator[Fault]:
     for name, (before, now) in pairs.items():
         wrong = [item.name for item in fields(Summary) if getattr(before, item.name) != getattr(now, item.name)]
         if wrong:
-            yield Fault(STATISTICS_NAME, f"is not what the shards hold ({name}: {', '.join(wrong)})")
+            yield Fault(STATISTICS_NAME, f"does not match the shards ({name}: {', '.join(wrong)})")
 
 
 def _check_card(files: DatasetFiles, manifest: Manifest, contents: Contents) -> Iterator[Fault]:
@@ -211,11 +211,11 @@ def _check_configs(names: frozenset[str], configs: Sequence[Mapping[str, Any]], 
         split: {shard.path for shard in manifest.shards if shard.split == split} for split in manifest.split_rows
     }
     found = {
-        # As load_dataset matches them, in a folder and on the Hub.
+        # Matched as by load_dataset, in a folder and on the Hub.
         item["split"]: set(filter(re.compile(glob_translate(item["path"])).match, names))
         for item in configs[0]["data_files"]
     }
     for split in sorted({*expected, *found}):
         files, listed = found.get(split, set()), expected.get(split, set())
         if files != listed:
-            yield Fault(CARD_NAME, f"gives split {split} the files {sorted(files)}; the manifest {sorted(listed)}")
+            yield Fault(CARD_NAME, f"lists files {sorted(files)} of split {split}; the manifest lists {sorted(listed)}")

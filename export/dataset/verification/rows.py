@@ -1,4 +1,4 @@
-"""Verification of rows: one by one, and against one another. Owns what a sound row is beyond its schema."""
+"""Verification of rows: one by one, and against each other. Owns what a sound row is, apart from the schema."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Row = Mapping[str, Any]
 
 
 def row_faults(row: Row, limits: ImageLimits, changed: Container[str], *, are_pixels_used: bool) -> list[str]:
-    """Tell what is wrong with a row's image, masks, spans and ids, one sentence each.
+    """Yield faults in the image, masks, spans and ids of a row, one sentence each.
 
     Args:
-        row: as Parquet holds it.
-        limits: of images; larger ones are faults and are not decoded.
-        changed: ids of the records whose images do not have the bytes that came.
-        are_pixels_used: whether readers must decode the pixels that the build used, as they do since version 0.4.
+        row: row from Parquet.
+        limits: limits of images; larger ones are faults and are not decoded.
+        changed: ids of the records whose image bytes were changed.
+        are_pixels_used: whether users must decode the pixels that the build used, as since version 0.4.
 
     """
     faults = [*_image_faults(row, limits, changed, are_pixels_used)]
@@ -42,9 +42,9 @@ def _image_faults(row: Row, limits: ImageLimits, changed: Container[str], are_pi
         yield f"image is {error.reason}: {error.detail}"
         return
     if loaded.orientation != 1:
-        yield f"image has EXIF orientation {loaded.orientation}; published images stand upright"
+        yield f"image has EXIF orientation {loaded.orientation}; published images must be upright"
     elif are_pixels_used and loaded.encoded.data is not row["image"]["bytes"]:
-        yield f"image is not as builds publish it ({', '.join(loaded.notices)}): readers take other pixels from it"
+        yield f"image is not as builds publish it ({', '.join(loaded.notices)}): readers decode other pixels from it"
     size_wh = (loaded.pixels.width, loaded.pixels.height)
     if size_wh != (row["width"], row["height"]):
         yield f"image has {size_wh[0]}x{size_wh[1]} px; the row says {row['width']}x{row['height']}"
@@ -53,7 +53,7 @@ def _image_faults(row: Row, limits: ImageLimits, changed: Container[str], are_pi
     if sha256 != source_sha256 and row["record_id"] not in changed:
         yield (
             f"image has sha256 {sha256}; source.sha256 is {source_sha256}, and the ledger has no notice that "
-            "it was encoded again"
+            "it was re-encoded"
         )
 
 
@@ -66,7 +66,7 @@ def _overlay_faults(row: Row, limits: ImageLimits) -> Iterator[str]:
         yield f"overlay is {error.reason}: {error.detail}"
         return
     if max(size) > OVERLAY_MAX_SIDE_PX:
-        yield f"overlay has {size[0]}x{size[1]} px; its longer side may have {OVERLAY_MAX_SIDE_PX}"
+        yield f"overlay has {size[0]}x{size[1]} px; its longer side must be at most {OVERLAY_MAX_SIDE_PX}"
 
 
 def _load(value: Any, limits: ImageLimits) -> LoadedImage:
@@ -89,7 +89,7 @@ def _record_faults(row: Row) -> Iterator[str]:
 
 
 class Uniqueness:
-    """Remembers ids and images of all rows, 8 bytes each, and finds those that come more than once."""
+    """Remembers ids and images of all rows, 8 bytes each, and finds repeated ones."""
 
     def __init__(self) -> None:
         self._shards: list[Shard] = []
@@ -98,7 +98,7 @@ class Uniqueness:
         self._images = array("Q")
 
     def add(self, row: Row, shard: Shard, number: int) -> None:
-        """Remember a row by its shard and its number in it."""
+        """Remember a row by its shard and its number in the shard."""
         if not self._shards or self._shards[-1] is not shard:
             self._shards.append(shard)
         self._places.append((len(self._shards) - 1) << 32 | number)
@@ -106,7 +106,7 @@ class Uniqueness:
         self._images.append(_digest(str((row["source"] or {}).get("sha256"))))
 
     def faults(self) -> Iterator[Fault]:
-        """Tell where an id is used again, and where an image of one split comes in another one."""
+        """Yield faults for repeated ids, and for images that are in several splits."""
         for places in _repeated(self._ids):
             for place in places[1:]:
                 yield Fault(self._name(place), f"has the record_id of {self._name(places[0])}")
@@ -134,7 +134,7 @@ def _digest(text: str) -> int:
 
 
 def _repeated(keys: array[int]) -> Iterator[list[int]]:
-    """Give the indices of equal keys, in order, for every key that comes more than once."""
+    """Yield the indices of equal keys, in order, for every repeated key."""
     values: NDArray[np.uint64] = np.frombuffer(keys, dtype=np.uint64)
     order = np.argsort(values, kind="stable")
     borders = np.flatnonzero(np.diff(values[order])) + 1

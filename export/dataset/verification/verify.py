@@ -1,6 +1,6 @@
-"""Verification of a built dataset: every shard, every row, every count. Owns the order in which they are checked.
+"""Verification of a built dataset: every shard, every row, every count. Owns the order of the checks.
 
-What is wrong is reported and the check goes on: one bad row, shard or file hides no other.
+Faults are reported and the check continues: a bad row, shard or file hides no other.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from datasetkit.export.dataset.verification.papers import Contents, Ledger, chec
 from datasetkit.export.dataset.verification.rows import Uniqueness, row_faults
 from datasetkit.runtime.progress import OnProgress
 
-# https://huggingface.co/docs/dataset-viewer: what the viewer reads at once, and what it shows of a row
+# https://huggingface.co/docs/dataset-viewer: limits of reading at once, and of a displayed row
 _VIEWER_ROW_GROUP_BYTES = 300_000_000
 _VIEWER_ROW_BYTES = 2_000_000
 _BATCH_ROWS = 16
 _LIMITS = ("max_bytes", "max_pixels")
-_ODD_PIXELS = ("0.1.", "0.2.", "0.3.")  # versions that published alpha channels and 16 bits as they came
+_ODD_PIXELS = ("0.1.", "0.2.", "0.3.")  # versions that published alpha channels and 16 bits unchanged
 
 
 def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None) -> Iterator[Fault]:
-    """Check a built dataset, wherever it is, against its manifest, its card, its ledger and itself.
+    """Check a local or remote dataset against its manifest, its card, its ledger and itself.
 
-    One shard is open at a time. ``on_progress`` is told the shard that is being read, rows done and rows in all, before
-    each shard and on the way.
+    One shard is open at a time. ``on_progress`` is called with the current shard, the number of checked rows, and their
+    total number, before each shard and during it.
 
     Returns:
-        what is wrong, file by file; nothing where the dataset is sound.
+        faults, file by file; empty if the dataset is sound.
 
     Raises:
-        HubError: the Hub stopped to answer.
+        HubError: the Hub stopped responding.
 
     """
     for fault in _check(files, on_progress):
@@ -54,7 +54,7 @@ def verify_files(files: DatasetFiles, on_progress: OnProgress = lambda *_: None)
 
 def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
     if is_unfinished(files.papers):
-        yield Fault(str(files.papers), "holds a build that is not finished; run the same `datasetkit build` again")
+        yield Fault(str(files.papers), "contains an unfinished build; run the same `datasetkit build` again")
         return
     try:
         manifest = Manifest.read(files.papers)
@@ -62,7 +62,7 @@ def _check(files: DatasetFiles, on_progress: OnProgress) -> Iterator[Fault]:
         yield Fault(MANIFEST_NAME, str(error))
         return
     if not manifest.shards:
-        yield Fault(MANIFEST_NAME, f"lists no shard: the dataset holds no records; {LEDGER_NAME} says why")
+        yield Fault(MANIFEST_NAME, f"lists no shard: the dataset contains no records; {LEDGER_NAME} says why")
     ledger = Ledger.read(files.papers)
     counts = Counter(shard.split for shard in manifest.shards)
     names = frozenset(shard_path(split, index, count) for split, count in counts.items() for index in range(count))
@@ -81,7 +81,7 @@ def _check_names(files: DatasetFiles, manifest: Manifest, names: frozenset[str])
     listed = [shard.path for shard in manifest.shards]
     for path in listed:
         if path not in names:
-            yield Fault(MANIFEST_NAME, f"lists {path!r}, which is no name of a shard here and is not opened")
+            yield Fault(MANIFEST_NAME, f"lists {path!r}, which is not the name of a shard and is not opened")
     for name in sorted(names - set(listed)):
         yield Fault(MANIFEST_NAME, f"does not list {name}; shards must be numbered without gaps")
     for name in sorted(files.data_names - names):
@@ -89,7 +89,7 @@ def _check_names(files: DatasetFiles, manifest: Manifest, names: frozenset[str])
 
 
 class _ShardCheck:
-    """Goes through the shards one after the other and remembers what only all of them together can tell."""
+    """Checks the shards one after the other, and remembers what all of them together must satisfy."""
 
     def __init__(
         self, files: DatasetFiles, manifest: Manifest, ledger: Ledger, on_rows: Callable[[Shard, int], None]
@@ -141,7 +141,7 @@ class _ShardCheck:
                 first_row += file.metadata.row_group(group).num_rows
 
     def finish(self) -> Iterator[Fault]:
-        """Report what all rows together show."""
+        """Report faults of all rows together."""
         yield from self._uniqueness.faults()
         if self._large_rows:
             yield Fault(
@@ -152,7 +152,7 @@ class _ShardCheck:
             )
 
     def contents(self) -> Contents:
-        """Give what was found in the shards."""
+        """Return the contents of the shards."""
         statistics: Statistics | None = self._counter.finish() if self._counter else None
         return Contents(self._rows, tuple(self._columns or ()), statistics)
 
@@ -180,7 +180,7 @@ class _ShardCheck:
                     yield from self._check_one_row(batch.slice(place, 1), shard, number)
                     number += 1
                 self._on_rows(shard, min(number, shard.rows))
-        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last: a column's name is damaged
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # last: the name of a column is damaged
             self._counter = None
             last = first_row + file.metadata.row_group(group).num_rows - 1
             yield Fault(f"{shard.path} rows {number} to {last}", f"cannot be read: {error}")
@@ -191,7 +191,7 @@ class _ShardCheck:
             row = batch.to_pylist()[0]
         except UnicodeDecodeError as error:
             self._counter = None
-            yield Fault(where, f"holds text that is not UTF-8: {error}")
+            yield Fault(where, f"contains text that is not UTF-8: {error}")
             return
         faults = row_faults(row, self._limits, self._changed, are_pixels_used=self._are_pixels_used)
         yield from (Fault(where, what) for what in faults)
@@ -206,7 +206,7 @@ class _ShardCheck:
 
 
 def _limits(manifest: Manifest) -> ImageLimits:
-    """Give the limits that the images were built under."""
+    """Return the image limits of the build."""
     limits = manifest.recipe.get("limits")
     values = limits if isinstance(limits, Mapping) else {}
     return ImageLimits(**{name: values[name] for name in _LIMITS if isinstance(values.get(name), int)})

@@ -1,1 +1,1 @@
-"""Publishing on the Hugging Face Hub, and reading what was published. Owns everything that is asked of the Hub."""
+"""Publishing on the Hugging Face Hub, and reading published datasets. Owns all requests to the Hub."""

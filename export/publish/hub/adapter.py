@@ -1,7 +1,7 @@
-"""A tuned adapter as a push sees it. Owns which files of it are published, and that they name no path here.
+"""Publishing of a tuned adapter. Owns which of its files are published, and the rule that they contain no local path.
 
-Its card is generated as a whole, so on the Hub its text stands between the marks of a generated section: the next push
-writes that anew, and what people wrote around it stays, as in the card of a dataset.
+Its card is generated completely, so that on the Hub its text is between the marks of a generated section: the next push
+rewrites this section, and keeps what users wrote around it, as in the card of a dataset.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from datasetkit.runtime.checkpoints import NAMES, PREFIX
 from datasetkit.runtime.progress import OnProgress, counter
 
 CONFIG_NAME, WEIGHTS_NAME, FACTS_NAME = "adapter_config.json", "adapter_model.safetensors", "adapter.json"
-# All that is published: whatever else lies there, as an optimizer's state or logs, stays.
+# All published files; others in the folder, such as the state of the optimizer or logs, are not.
 _NAMES = (WEIGHTS_NAME, CONFIG_NAME, FACTS_NAME, CARD_NAME)
 _SHIPPED = tuple(PREFIX + name for name in NAMES)
 _SECTION = "adapter"
@@ -47,15 +47,15 @@ class Adapter(Contents):
 
     @property
     def commit_title(self) -> str:
-        """Which code pushes it."""
+        """Title of the commit."""
         return f"Push an adapter with datasetkit {__version__}"
 
     @classmethod
     def read(cls, folder: Path) -> Adapter:
-        """Look at the configuration, the facts, the card and the header of the weights.
+        """Check the configuration, the facts, the card and the header of the weights.
 
         Raises:
-            ModelError: a file is missing or cannot be read, or names a model or dataset by a path.
+            ModelError: a file is missing or cannot be read, or names a model or dataset by its path.
 
         """
         missing = [name for name in _NAMES if not (folder / name).is_file()]
@@ -68,7 +68,7 @@ class Adapter(Contents):
         return cls(folder)
 
     def read_files(self, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
-        """Hash the weights and what describes them; the card gets the marks of a generated section."""
+        """Hash the weights and the files that describe them; the card gets the marks of a generated section."""
         total = sum((self.folder / name).stat().st_size for name in _NAMES)
         count = counter("checking", total, on_progress)
         *files, card = (local_file(self.folder, name, count, is_held=True) for name in _NAMES)
@@ -76,11 +76,11 @@ class Adapter(Contents):
 
     def former_files(
         self,
-        repository: HubRepository,  # noqa: ARG002 - a dataset's reads the manifest there
+        repository: HubRepository,  # noqa: ARG002 - that of a dataset reads the manifest there
         state: RepositoryState,  # noqa: ARG002
         card: str | None,
     ) -> dict[str, str | None]:
-        """Read the line of the push before in the card; those before 0.4 left a generated section alone."""
+        """Read the line of the last push in the card; pushes before 0.4 left only a generated section."""
         written = written_files(card or "")
         known = written if written or _SECTION not in section_names(card or "") else dict.fromkeys(_NAMES)
         return {path: digits for path, digits in known.items() if path in _NAMES}
@@ -89,12 +89,12 @@ class Adapter(Contents):
 def _check_config(path: Path) -> None:
     config = _read_object(path)
     if not isinstance(config.get("peft_type"), str):
-        raise ModelError(f"{path} is no configuration of PEFT: it has no peft_type; save the adapter again")
+        raise ModelError(f"{path} is not a PEFT configuration: it lacks peft_type; save the adapter again")
     base = config.get("base_model_name_or_path")
     if base and base not in _SHIPPED and not _is_id(base):
         raise ModelError(
-            f"{path} names its base model {base!r}, which is no id on the Hub; a path of this machine must not be "
-            "published: write the model's id there"
+            f"{path} names its base model {base!r}, which is not an id on the Hub; local paths must not be "
+            "published: write the id of the model instead"
         )
 
 
@@ -102,17 +102,17 @@ def _check_card(path: Path) -> None:
     try:
         front = read_front_matter(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, BuiltFolderError) as error:
-        raise ModelError(f"{path} cannot be published: {error}; mend it, then push again") from error
+        raise ModelError(f"{path} cannot be published: {error}; fix it, then push again") from error
     for key, name in _names(front):
         if not _is_id(name):
             raise ModelError(
-                f"{path} names {name!r} in its {key}, where the Hub takes nothing but ids, and a path of this machine "
+                f"{path} names {name!r} in {key}, where the Hub accepts only ids, and local paths "
                 "must not be published: write an id (user/name), or leave it out"
             )
 
 
 def _names(front: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Give each key and model or dataset that a front matter names; cards of PEFT name the model in a tag, too."""
+    """Yield each key and model or dataset of a front matter; cards of PEFT also name the model in a tag."""
     for key in ("base_model", "datasets"):
         yield from ((key, item) for item in _items(front.get(key)))
     for tag in map(str, _items(front.get("tags"))):
@@ -131,16 +131,16 @@ def _check_weights(path: Path) -> None:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read as safetensors ({error}); save the adapter again") from error
     if is_empty:
-        raise ModelError(f"{path} holds no weights; save the adapter again")
+        raise ModelError(f"{path} contains no weights; save the adapter again")
 
 
 def _read_object(path: Path) -> Mapping[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is no JSON: {error}; save the adapter again") from error
+        raise ModelError(f"{path} is not JSON: {error}; save the adapter again") from error
     if not isinstance(value, Mapping):
-        raise ModelError(f"{path} must hold a JSON object, not {type(value).__name__}; save the adapter again")
+        raise ModelError(f"{path} must contain a JSON object, not {type(value).__name__}; save the adapter again")
     return value
 
 
@@ -155,7 +155,7 @@ def _is_id(name: object) -> bool:
 
 
 def _marked(card: str) -> str:
-    """Put the text below the title between the marks of a generated section; a card with marks has them already."""
+    """Put the text below the title between the marks of a generated section, unless the card has marks already."""
     if section_names(card):
         return card
     front, body = split_card(card)

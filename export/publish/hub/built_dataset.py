@@ -1,4 +1,4 @@
-"""A built folder as a push sees it. Owns which files in a dataset's repository earlier pushes wrote."""
+"""Publishing of a built folder. Owns which files in a dataset repository earlier pushes wrote."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from datasetkit.runtime.progress import OnProgress
 
 @dataclass(frozen=True, slots=True)
 class BuiltDataset(Contents):
-    """What ``datasetkit build`` wrote."""
+    """A folder that ``datasetkit build`` wrote."""
 
     folder: Path
     manifest: Manifest
@@ -34,22 +34,22 @@ class BuiltDataset(Contents):
         """Read the manifest.
 
         Raises:
-            BuiltFolderError: there is none, or it is not one of ours.
+            BuiltFolderError: there is no manifest, or datasetkit did not write it.
 
         """
         return cls(folder, Manifest.read(folder))
 
     @property
     def commit_title(self) -> str:
-        """The number of records, and which code built them."""
+        """Title of the commit: the number of records, and the version that built them."""
         rows = sum(self.manifest.split_rows.values())
         return f"Push {counted(rows, 'record')} with datasetkit {self.manifest.code_version}"
 
     def read_files(self, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
-        """Hash shards and what describes them.
+        """Hash shards and the files that describe them.
 
         Raises:
-            BuiltFolderError: as :func:`~datasetkit.export.publish.files.files_to_publish` would.
+            BuiltFolderError: see :func:`~datasetkit.export.publish.files.files_to_publish`.
 
         """
         return files_to_publish(self.folder, self.manifest, on_progress)
@@ -57,7 +57,7 @@ class BuiltDataset(Contents):
     def former_files(
         self, repository: HubRepository, state: RepositoryState, card: str | None
     ) -> dict[str, str | None]:
-        """Read the manifest there, and the line of the push before in the card."""
+        """Read the manifest on the Hub, and the line of the last push in the card."""
         found: dict[str, str | None] = {}
         if state.head is not None and MANIFEST_NAME in state.files:
             found = former_files(
@@ -67,5 +67,5 @@ class BuiltDataset(Contents):
         return found | {path: digits for path, digits in written.items() if is_name_of_ours(path)}
 
     def check_others(self, others: Iterable[str], repo_id: str) -> None:
-        """Refuse shards that ``load_dataset`` would read with the folder's."""
+        """Refuse shards that ``load_dataset`` would read in addition to those of the folder."""
         check_others(others, self.manifest, repo_id, HubError)

@@ -1,4 +1,4 @@
-"""Single calls to the Hub. Owns which failures are tried again, how long is waited, and what a person is told."""
+"""Single calls to the Hub. Owns which failures are retried, the waits, and the error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TypeGuard, TypeVar
 
 from huggingface_hub import constants, get_session
 
-# HTTPError is the base class of httpx, under whichever name the installed huggingface_hub has that package.
+# HTTPError is the base class of httpx, which huggingface_hub may have under another name.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled  # type: ignore[attr-defined]
 
 from datasetkit.core.errors import HubError
@@ -38,15 +38,15 @@ def uses_xet() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a call is tried and how long is waited in between.
+    """Number of attempts of a call, and waits between them.
 
     Args:
-        attempts: calls in all, at least 1.
-        first_wait_s: before the second call, doubled before each further one; a random part of up to half is left
-            out, so that many clients do not come back at once.
+        attempts: total number of calls, at least 1.
+        first_wait_s: wait before the second call, doubled before each further one, and shortened randomly by up to
+            half, so that many clients do not retry at once.
         max_wait_s: the longest of these waits.
-        max_asked_wait_s: a Hub that asks for a longer wait (``Retry-After``) is not waited for.
-        max_silence_s: a call to a Hub that sends nothing for so long has failed, and may be made again.
+        max_asked_wait_s: longest wait that the Hub may request (``Retry-After``); longer ones end the call.
+        max_silence_s: a call fails, and may be retried, if the Hub sends nothing for this time.
 
     """
 
@@ -57,19 +57,19 @@ class Patience:
     max_silence_s: float = 300.0
 
     def wait_s(self, attempt: int) -> float:
-        """Give the seconds to wait after the failed call number ``attempt`` (from 1)."""
+        """Return the seconds to wait after failed call number ``attempt`` (from 1)."""
         wait = min(self.first_wait_s * 2 ** (attempt - 1), self.max_wait_s)
-        return wait * random.uniform(0.5, 1)  # noqa: S311 - spreads clients, guards nothing
+        return wait * random.uniform(0.5, 1)  # noqa: S311 - not for security
 
 
 class HubCaller:
-    """Makes calls and turns their failures into :class:`HubError` of one line.
+    """Makes calls and turns failures into :class:`HubError` of one line.
 
     Args:
-        repo_id: the repository that the calls are about, for messages.
-        token: taken out of every message, should the Hub repeat it; None where there is none.
-        patience: how passing failures are met.
-        writes: whether the calls are to change the repository, for messages.
+        repo_id: repository of the calls, for messages.
+        token: removed from every message, in case the Hub repeats it; None without one.
+        patience: retries of temporary failures.
+        writes: whether the calls change the repository, for messages.
 
     """
 
@@ -80,14 +80,14 @@ class HubCaller:
         self._writes = writes
 
     def __call__(self, doing: str, action: Callable[[], _T]) -> _T:
-        """Make a call, again where its failure may pass: status 429, 500, 502, 503 or 504, or no answer of sense.
+        """Make a call; retry temporary failures: status 429, 500, 502, 503 or 504, or an invalid response.
 
         Args:
-            doing: what it is for, such as ``"sending files"``.
-            action: the call; it must be safe to make it twice.
+            doing: purpose, such as ``"sending files"``.
+            action: the call; it must be safe to repeat.
 
         Raises:
-            HubError: it failed for good.
+            HubError: the call failed permanently.
 
         """
         attempt = 1
@@ -103,15 +103,15 @@ class HubCaller:
                 if wait is None:
                     raise self._error(failure, doing, attempt) from error
             except (AttributeError, LookupError, TypeError) as error:
-                # Of huggingface_hub, where an answer is JSON of another shape than it expects.
-                answer = f"the Hub's answer is not one to this call ({type(error).__name__}: {self._cut(str(error))})"
+                # From huggingface_hub, if a response is JSON of an unexpected shape.
+                answer = f"the response does not fit the request ({type(error).__name__}: {self._cut(str(error))})"
                 raise HubError(f"{doing}: {answer}; run the same command again later") from error
             _LOG.warning("%s: %s; waiting %.1f s", doing, self._tell(failure), wait)
             time.sleep(wait)
             attempt += 1
 
     def _wait_s(self, error: Exception, attempt: int) -> float | None:
-        """Give the seconds to wait before the next call, or None where there must not be one."""
+        """Return the seconds to wait before the next call, or None if there must not be one."""
         if attempt >= self._patience.attempts or not _may_pass(error):
             return None
         asked = _asked_wait_s(error)
@@ -123,9 +123,9 @@ class HubCaller:
         status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
         message = f"{doing}: {self._tell(error)}"
         if isinstance(error, OfflineModeIsEnabled):
-            message = "HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it"
+            message = "HF_HUB_OFFLINE is set, so the Hub cannot be reached; unset it"
         elif status == 401 and self._token is None:
-            message = f"{message}; {self._repo_id} is not there, or needs a token: `hf auth login`, or set HF_TOKEN"
+            message = f"{message}; {self._repo_id} does not exist, or needs a token: `hf auth login`, or set HF_TOKEN"
         elif status == 401:
             message = f"{message}; the Hub does not accept the token: `hf auth login`, or set HF_TOKEN to a valid one"
         elif status == 403:
@@ -133,40 +133,40 @@ class HubCaller:
                 f"{message}; the token needs the right to {'write to' if self._writes else 'read'} {self._repo_id}"
             )
         elif status == 404:
-            message = f"{message}; {self._repo_id} or a part of it is not there, or the token may not see it"
+            message = f"{message}; {self._repo_id} or a part of it does not exist, or the token has no access"
         elif _may_pass(error):
-            kept = "what was sent is kept: " if self._writes else ""
+            kept = "files already sent are kept: " if self._writes else ""
             asked = _asked_wait_s(error)
-            waiting = f", which asks to wait {asked:.0f} s" if asked is not None else ""
+            waiting = f", which requests a wait of {asked:.0f} s" if asked is not None else ""
             message = f"{message} (tried {attempt} times){waiting}; {kept}run the same command again later"
             if self._writes and uses_xet() and status is None:
                 message += ". A Hub without xet storage needs HF_HUB_DISABLE_XET=1"
         return HubError(self._line(message), status)
 
     def _tell(self, error: Exception) -> str:
-        """Say in a few words what the Hub answered, or that it did not."""
+        """Describe the response of the Hub, or that there was none, in a few words."""
         if isinstance(error, HfHubHTTPError):
             said = self._cut(error.server_message or error.response.reason_phrase)
             return f"the Hub answered {error.response.status_code} ({said})"
         if _is_no_room(error):
-            return f"this machine cannot write it: {error.strerror}"
+            return f"the local file cannot be written: {error.strerror}"
         if isinstance(error, HTTPError | OSError):
             return f"the Hub cannot be reached ({self._cut(str(error)) or type(error).__name__})"
         return self._cut(str(error))
 
     def _cut(self, text: str) -> str:
-        """Shorten a text after what must not be told was left out of it: half a token is no token to be found."""
+        """Shorten a text after removing secrets: a token that was cut would no longer be found."""
         return self._line(text)[:_MESSAGE_LENGTH]
 
     def _line(self, text: str) -> str:
-        """Leave out the token, the queries of addresses, which may hold signatures, and line ends."""
+        """Remove the token, queries of URLs, which may contain signatures, and line breaks."""
         text = _QUERY.sub(r"\1", text)
         return " ".join((text.replace(self._token, "<token>") if self._token else text).split())
 
 
 @contextmanager
 def _ended_by_silence(seconds: float) -> Iterator[None]:
-    """Let calls of huggingface_hub fail when nothing comes for so long; its client would wait for ever."""
+    """Let calls of huggingface_hub fail after this time without data; its client would wait forever."""
     session = get_session()
     before = session.timeout
     session.timeout = seconds
@@ -177,7 +177,7 @@ def _ended_by_silence(seconds: float) -> Iterator[None]:
 
 
 def _cause(error: Exception) -> Exception:
-    """Give what went wrong in an upload; huggingface_hub wraps it."""
+    """Return the error of an upload, which huggingface_hub wraps."""
     while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return error
@@ -188,7 +188,7 @@ def _may_pass(error: Exception) -> bool:
         return error.response.status_code in _PASSING
     if isinstance(error, OfflineModeIsEnabled) or _is_no_room(error):
         return False
-    # An answer that is no JSON, where JSON is due, comes from something between us and the Hub.
+    # A response that is not JSON, where JSON is expected, comes from something between us and the Hub.
     return isinstance(error, HTTPError | OSError | json.JSONDecodeError)
 
 

@@ -1,4 +1,4 @@
-"""How a repository comes from its head to what a folder holds. Owns what a push adds, replaces, keeps and deletes."""
+"""Changes from the head of a repository to a folder. Owns what a push adds, replaces, keeps and deletes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from datasetkit.export.publish.hub.repository import MAIN_BRANCH, HubRepository,
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one commit must do.
+    """Changes of one commit.
 
     Args:
-        files: all that the repository is to hold of the folder, the card as it is to be there.
-        card: how it was merged.
-        additions: those of them that it has not, or has with other bytes.
-        deletions: paths of files of the push before that the folder does not have.
-        foreign: which of the additions replace files that no push wrote.
+        files: all files of the folder in the repository, with the merged card.
+        card: how the card was merged.
+        additions: files that are missing in the repository, or have other bytes there.
+        deletions: paths of files of the last push that the folder does not have.
+        foreign: files among the additions that replace files which no push wrote.
 
     """
 
@@ -37,7 +37,7 @@ class Changes:
     foreign: Foreign
 
     def differences(self, published: Mapping[str, RepoFile]) -> list[str]:
-        """Name the paths at which a commit is not as it should be after the push."""
+        """Return the paths at which a commit differs from the intended one."""
         wrong = [file.path for file in self.files if not file.equals(published.get(file.path))]
         return wrong + [path for path in self.deletions if path in published]
 
@@ -49,13 +49,13 @@ def find_changes(
     files: Sequence[LocalFile],
     replace: Sequence[str] = (),
 ) -> Changes:
-    """Compare a folder's files, a card among them, with what the Hub holds.
+    """Compare the files of a folder, including its card, with those on the Hub.
 
-    ``replace`` are paths of files that may be replaced, whoever wrote them; of the card, that it is not merged.
+    ``replace`` are paths of files that may be replaced, whoever wrote them; a card among them is not merged.
 
     Raises:
-        HubError: the Hub's card cannot be read, or what the contents know against the other files there.
-        OutputError: ``replace`` names no file of the folder.
+        HubError: the card on the Hub cannot be read, or the contents refuse other files there.
+        OutputError: ``replace`` does not name a file of the folder.
 
     """
     check_replace(replace, {file.path for file in files})
@@ -64,7 +64,7 @@ def find_changes(
     former = contents.former_files(repository, state, published)
 
     def is_ours(path: str) -> bool:
-        if path == CARD_NAME:  # nothing in it is lost where it is merged
+        if path == CARD_NAME:  # nothing in it is lost if it is merged
             return CARD_NAME not in replace
         digits = former.get(path)
         if path not in former or digits is None:
@@ -80,7 +80,7 @@ def find_changes(
 
 
 def _published_card(repository: HubRepository, state: RepositoryState, *, is_replaced: bool) -> str | None:
-    """Read the Hub's card; None where there is none, or none that can be read and it is to be replaced."""
+    """Read the card on the Hub; None if there is none, or if it cannot be read but may be replaced."""
     if state.head is None or CARD_NAME not in state.files:
         return None
     data = repository.read_file(CARD_NAME, state.head, state.files[CARD_NAME])
@@ -97,7 +97,7 @@ def _decoded(data: bytes, repo_id: str) -> str:
 def _with_card(
     repository: HubRepository, files: Sequence[LocalFile], published: str | None
 ) -> tuple[tuple[LocalFile, ...], PushedCard]:
-    """Put the merged card in the place of the folder's."""
+    """Replace the card of the folder by the merged one."""
     (local,) = (file for file in files if file.path == CARD_NAME)
     digests = {file.path: file.sha256 for file in files if file is not local and not is_shard_name(file.path)}
     address = repository.url(MAIN_BRANCH)
@@ -111,12 +111,12 @@ def _with_card(
 
 def _unreadable(repo_id: str, error: Exception) -> HubError:
     return HubError(
-        f"the {CARD_NAME} of {repo_id} cannot be kept: {error}; mend it there, or give --replace {CARD_NAME}"
+        f"the {CARD_NAME} of {repo_id} cannot be kept: {error}; fix it there, or give --replace {CARD_NAME}"
     )
 
 
 def _sha256(repository: HubRepository, state: RepositoryState, path: str) -> str:
-    """Return the digest of a file on the Hub, which is fetched where the Hub does not know it."""
+    """Return the digest of a file on the Hub, downloading the file if the Hub does not know its digest."""
     file = state.files[path]
     if file.lfs is not None:
         return file.lfs.sha256

@@ -1,4 +1,4 @@
-"""What a push publishes. Owns all in which a built dataset and a tuned adapter differ to it."""
+"""Contents of a push. Owns all differences between a built dataset and a tuned adapter."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from datasetkit.runtime.progress import OnProgress
 
 
 class Contents(ABC):
-    """A folder that looks like what it should be; its files are not read yet."""
+    """A folder of the expected kind; its files have not been read yet."""
 
     folder: Path
     repo_type: ClassVar[RepoType]
     papers: ClassVar[Set[str]]
-    """Names of small files that are read back whole after the commit."""
+    """Names of small files that are read back completely after the commit."""
 
     @property
     @abstractmethod
     def commit_title(self) -> str:
-        """What the one commit is called."""
+        """Title of the commit."""
 
     @abstractmethod
     def read_files(self, on_progress: OnProgress | None) -> tuple[LocalFile, ...]:
-        """Check and hash what is published, a card (``README.md``) among it.
+        """Check and hash the published files, which include a card (``README.md``).
 
         Raises:
-            DatasetkitError: a file is missing, or not what it should be.
+            DatasetkitError: a file is missing or invalid.
 
         """
 
@@ -39,20 +39,20 @@ class Contents(ABC):
     def former_files(
         self, repository: HubRepository, state: RepositoryState, card: str | None
     ) -> Mapping[str, str | None]:
-        """Read which files earlier pushes wrote, the card apart.
+        """Return the files that earlier pushes wrote, except the card.
 
         Args:
-            repository: that is pushed to.
-            state: what it holds.
-            card: the text of its card; None where it has none.
+            repository: destination of the push.
+            state: contents of the repository.
+            card: text of its card; None if it has none.
 
         Returns:
-            paths with the first digits of their sha256 then, None where nobody knows them.
+            paths with the first digits of their SHA-256 at that time; None if unknown.
 
         """
 
-    def check_others(self, others: Iterable[str], repo_id: str) -> None:  # noqa: B027 - none of an adapter's do
-        """Refuse files there, neither ours nor replaced, that would mix with the folder's.
+    def check_others(self, others: Iterable[str], repo_id: str) -> None:  # noqa: B027 - those of an adapter never mix
+        """Refuse foreign files, unless they are replaced, that would mix with those of the folder.
 
         Raises:
             HubError: there is such a file.

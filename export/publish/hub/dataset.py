@@ -1,4 +1,4 @@
-"""A published dataset, read file by file. Owns how its files come from the Hub, and that none of them stays."""
+"""A published dataset, read file by file. Owns its downloads from the Hub, and their removal."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from datasetkit.export.dataset.manifest import LEDGER_NAME, PAPERS
 from datasetkit.export.publish.hub.calls import Patience
 from datasetkit.export.publish.hub.repository import HubRepository
 
-_MOST_PAPER_BYTES = 10**9  # papers are read whole, but for the ledger
+_MOST_PAPER_BYTES = 10**9  # papers are read as a whole, except the ledger
 
 
 class HubFiles(FetchedFiles):
     """The files of one commit of a dataset repository; made by :func:`published_files`.
 
     Raises:
-        HubError: a file beside the shards is larger than any that a build writes, or as :func:`published_files`.
+        HubError: a file other than a shard is larger than any that a build writes; see also :func:`published_files`.
 
     """
 
@@ -36,7 +36,7 @@ class HubFiles(FetchedFiles):
         for name in set(PAPERS).intersection(files) - {LEDGER_NAME}:
             if files[name].size > _MOST_PAPER_BYTES:
                 raise HubError(
-                    f"{title}: {name} has {files[name].size:,} bytes, which no build writes; at most "
+                    f"{title}: {name} has {files[name].size:,} bytes, more than any build writes; at most "
                     f"{_MOST_PAPER_BYTES:,} are read"
                 )
         super().__init__(title, files, folder)
@@ -54,13 +54,13 @@ def published_files(
     endpoint: str | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> Iterator[HubFiles]:
-    """Open a published dataset; nothing of it is left on the disk afterwards.
+    """Open a published dataset, of which nothing stays on the disk afterwards.
 
-    The commit that a revision (branch, tag or hash; None for the default branch) is now is read throughout. No token
-    takes the one that ``hf auth login`` stored, or ``HF_TOKEN``; a public dataset needs none.
+    All files come from the commit that the revision (branch, tag or hash; None for the default branch) is now. Without
+    a token, the one that ``hf auth login`` stored is used, or ``HF_TOKEN``; a public dataset needs none.
 
     Raises:
-        HubError: the repository or the revision is not there, or the Hub does not answer.
+        HubError: the repository or the revision does not exist, or the Hub does not respond.
 
     """
     try:

@@ -1,8 +1,8 @@
 """Publishing a folder on the Hub. Owns the order of steps: check, send, commit once, read back, tag.
 
-Large files are sent first and change nothing that anybody sees. One commit then brings files, card and deletions
-together, on top of the head that was read in the beginning. A push that was cut short is made again: what the Hub
-holds, or has received, is known by its hash and not sent twice.
+Large files are sent first, without a visible change. One commit then contains files, card and deletions, on top of the
+head that was read in the beginning. An interrupted push can be repeated: files that the Hub has, or has received, are
+identified by their hashes and not sent again.
 """
 
 from __future__ import annotations
@@ -48,24 +48,24 @@ def push(
 ) -> Plan | Pushed:
     """Publish a folder, in one commit; for the options see ``Built.push``.
 
-    ``repository`` is spelt in any way that :func:`~datasetkit.core.addresses.hub_address` knows. ``read`` looks at the
-    folder and says what it is: a dataset, or, with ``Adapter.read``, an adapter, which becomes a model repository. An
-    old repository must be ``private`` or public as it is said of a new one, and a tag that this very commit has already
-    is no error. Branches and tags do not go with a pull request, nor a repository that is not there. No ``endpoint``
-    takes huggingface_hub's, which reads ``HF_ENDPOINT``. A dry run needs no token where everybody may read.
+    ``repository`` may have any spelling that :func:`~datasetkit.core.addresses.hub_address` reads. ``read`` reads the
+    folder as a dataset, or, if it is ``Adapter.read``, as an adapter, which becomes a model repository. The visibility
+    of an existing repository must match ``private``, and a tag that this commit has already is not an error. A pull
+    request excludes branches, tags and new repositories. Without ``endpoint``, that of huggingface_hub is used, which
+    reads ``HF_ENDPOINT``. A dry run on a public repository needs no token.
 
     Returns:
-        what was done, or would be. After a push, the Hub's files were compared with the folder's, and the card with
-        what it was to become.
+        what was done, or would be. After a push, all files on the Hub were compared with those of the folder, and the
+        card with the merged one.
 
     Raises:
-        AddressError: the repository's address is of another type, or of a file.
-        BuiltFolderError: the folder is not finished, its card's YAML cannot be read, or a shard is not the manifest's.
-        ModelError: the folder holds no adapter that can be published.
-        HubError: files there that no push wrote would be replaced and ``replace`` does not name them; no token, a card
-            on the Hub that cannot be read, a tag of another commit, a head that moved meanwhile, whatever the Hub
-            refused.
-        OutputError: ``replace`` names no file that is pushed.
+        AddressError: ``repository`` is of another type, or a file.
+        BuiltFolderError: the build is not finished, the YAML of its card cannot be read, or a shard does not match the
+            manifest.
+        ModelError: the folder contains no adapter that can be published.
+        HubError: files that no push wrote would be replaced and ``replace`` does not name them; there is no token, a
+            card on the Hub that cannot be read, a tag of another commit, or a moved head; or the Hub refused a request.
+        OutputError: ``replace`` does not name a pushed file.
 
     """
     contents = read(folder)
@@ -86,7 +86,7 @@ def push(
     if not state.exists:
         hub.create(private=private)
         state = hub.read()
-        _check_target(hub, state, private, None)  # somebody else may have made it meanwhile
+        _check_target(hub, state, private, None)  # somebody else may have created it meanwhile
         changes = find_changes(hub, state, contents, files, replace)
         changes.foreign.check(repo_id, HubError)
     if not state.has_branch and state.head is not None:
@@ -137,18 +137,18 @@ def _plan(
 
 
 def _unknown(repository: HubRepository, state: RepositoryState) -> Iterator[str]:
-    """Yield what a dry run cannot find out."""
+    """Yield what a dry run cannot check."""
     name = repository.repo_id
     if not repository.has_token:
         yield f"whether you may write to {name}: there is no token"
     if not state.exists:
-        yield f"whether {name} is there and private: {'nothing is' if repository.has_token else 'it cannot be'} seen"
+        yield f"whether {name} exists and is private: it {'is not' if repository.has_token else 'cannot be'} visible"
 
 
 def _target(
     repository: str, repo_type: RepoType, revision: str | None, tag: str | None, *, create_pr: bool
 ) -> tuple[str, str]:
-    """Return the repository and the branch; refuse what no repository, branch or tag can be called."""
+    """Return the repository and the branch; refuse invalid names of repositories, branches and tags."""
     address = hub_address(repository, repo_type)
     if address is None:
         whose = f"user/{repository}" if re.fullmatch(r"[\w.-]+", repository) else "user/name"
@@ -160,8 +160,8 @@ def _target(
     for option, name in (("--revision", branch), ("--tag", tag)):
         if name is not None and _NO_REF_NAME.search(name):
             raise HubError(
-                f"{option} {name!r} is no name that git takes: no spaces, none of ~^:?*[\\, no .. or //, and no "
-                "- or / in the beginning"
+                f"{option} {name!r} is not a valid git name: no spaces, none of ~^:?*[\\, no .. or //, and no "
+                "- or / at the beginning"
             )
     return address.repo_id, branch
 
@@ -173,16 +173,16 @@ def _find_token(token: str | None, *, is_needed: bool) -> str | None:
     if token is None:
         raise HubError("there is no token for the Hub; run `hf auth login`, set HF_TOKEN, or give --token")
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise HubError("the token for the Hub holds characters that no token has; copy it again")
+        raise HubError("the token for the Hub contains invalid characters; copy it again")
     keep_secret(token)
     return token
 
 
 def _check_target(repository: HubRepository, state: RepositoryState, private: bool | None, tag: str | None) -> None:
-    """Refuse whatever can be known before anything is sent."""
+    """Refuse everything that can be checked before anything is sent."""
     name = repository.repo_id
     if repository.create_pr and not state.exists and repository.has_token:
-        raise HubError(f"{name} is not there, so nobody can be asked to merge; push without --create-pr to make it")
+        raise HubError(f"{name} does not exist, so a pull request is impossible; push without --create-pr to create it")
     if tag is not None and state.tags.get(tag, state.head) != state.head:
         raise _taken(name, tag, state.tags[tag])
     if repository.branch in state.tags:
@@ -193,19 +193,19 @@ def _check_target(repository: HubRepository, state: RepositoryState, private: bo
 
 
 def _check_tag(repository: HubRepository, state: RepositoryState, changes: Changes, tag: str | None) -> None:
-    """Refuse a tag of the head where a commit is to come; a push that was finished may be made again."""
+    """Refuse a tag that is on another commit; a finished push may be repeated."""
     if tag is not None and tag in state.tags and (changes.additions or changes.deletions):
         raise _taken(repository.repo_id, tag, state.tags[tag])
 
 
 def _taken(repo_id: str, tag: str, commit: str) -> HubError:
-    return HubError(f"{repo_id} has a tag {tag} already (at commit {commit[:12]}); give another --tag")
+    return HubError(f"{repo_id} already has a tag {tag} (at commit {commit[:12]}); give another --tag")
 
 
 def _commit(
     repository: HubRepository, state: RepositoryState, changes: Changes, uploads: Sequence[Upload], title: str
 ) -> tuple[str, str | None]:
-    """Return the commit and the address of its pull request."""
+    """Return the commit and the URL of its pull request."""
     if not uploads and not changes.deletions and state.head is not None:
         return state.head, None
     try:
@@ -213,15 +213,15 @@ def _commit(
     except HubError as error:
         head = repository.read().head
         if repository.create_pr and error.status is None:
-            raise HubError(f"{error}. A pull request may be there; look at {repository.url(MAIN_BRANCH)}") from error
+            raise HubError(f"{error}. The pull request may exist; see {repository.url(MAIN_BRANCH)}") from error
         if head == state.head or head is None:
             raise
-        # An answer that was lost on its way: the commit is there.
+        # The response was lost: the commit exists.
         if not changes.differences(repository.files(head)):
             return head, None
         raise HubError(
             f"somebody else committed to {repository.repo_id} meanwhile ({repository.branch} is at {head[:12]}, not "
-            f"{str(state.head)[:12]}); nothing was changed and nothing is lost: run the same command again",
+            f"{str(state.head)[:12]}); nothing was changed or lost: run the same command again",
             error.status,
         ) from error
 
@@ -233,6 +233,6 @@ def _read_back(repository: HubRepository, commit: str, changes: Changes, papers:
             wrong += [] if repository.read_file(file.path, commit) == file.read() else [file.path]
     if wrong:
         raise HubError(
-            f"commit {commit[:12]} of {repository.repo_id} is not what was sent: {', '.join(wrong[:5])} ({len(wrong)} "
-            "in all); a .gitignore there may leave files out. Push again"
+            f"commit {commit[:12]} of {repository.repo_id} differs from what was sent: {', '.join(wrong[:5])} "
+            f"({len(wrong)} in all); a .gitignore there may leave files out. Push again"
         )

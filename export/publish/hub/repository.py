@@ -1,4 +1,4 @@
-"""A repository on the Hub, of a dataset or a model. Owns every request that is made of it."""
+"""A repository on the Hub, of a dataset or a model. Owns every request to it."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from datasetkit.export.publish.files import LocalFile
 from datasetkit.export.publish.hub.calls import HubCaller, Patience, uses_xet
 
 MAIN_BRANCH = "main"
-# So many files are announced in one request; huggingface_hub sends a few of them at once.
+# Number of files announced in one request; huggingface_hub sends a few of them at once.
 _GROUP_FILES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryState:
-    """What the Hub holds, as read at one moment.
+    """State of a repository at one moment.
 
     Args:
-        is_private: None where there is no repository yet.
-        has_branch: whether the branch to push to is there; where not, it will begin at ``head``.
-        head: commit that the push begins from; None where there is no repository yet.
+        is_private: None if there is no repository yet.
+        has_branch: whether the branch to push to exists; if not, it will begin at ``head``.
+        head: commit that the push builds on; None if there is no repository yet.
         tags: commit of each tag.
-        files: every file at ``head``, by path.
+        files: all files at ``head``, by path.
 
     """
 
@@ -63,11 +63,11 @@ class HubRepository:
 
     Args:
         repo_id: ``user/name``; a dataset and a model of the same name are two repositories.
-        branch: that is pushed to.
-        token: of a user who may write, or read; None for what everybody may read.
-        endpoint: the Hub's address; None takes huggingface_hub's, which reads ``HF_ENDPOINT``.
+        branch: branch to push to.
+        token: token with write or read access; None for public repositories.
+        endpoint: URL of the Hub; None for that of huggingface_hub, which reads ``HF_ENDPOINT``.
         writes: whether something is to be changed, for messages.
-        create_pr: whether what is committed is proposed as a pull request to the branch, which is ``main``.
+        create_pr: whether to propose the commit as a pull request to the branch, which is ``main``.
 
     """
 
@@ -87,25 +87,25 @@ class HubRepository:
         self._type = repo_type
         self.branch = branch
         self.create_pr = create_pr
-        # Asked twice, the Hub opens two of them.
+        # A repeated request would open a second one.
         self._patience = replace(patience, attempts=1) if create_pr else patience
         self._token = token
         self._api = HfApi(endpoint=endpoint, token=token or False)
         self._call = HubCaller(repo_id, token, patience, writes=writes)
 
     def url(self, revision: str) -> str:
-        """Give the address of a revision for people."""
+        """Return the URL of a revision for users."""
         prefix = constants.REPO_TYPES_URL_PREFIXES.get(self._type, "")
         page = f"{self._api.endpoint}/{prefix}{self.repo_id}"
         return page if revision == MAIN_BRANCH else f"{page}/tree/{quote(revision, safe='')}"
 
     @property
     def has_token(self) -> bool:
-        """Whether the Hub is asked as somebody."""
+        """Whether requests have a token."""
         return self._token is not None
 
     def read(self) -> RepositoryState:
-        """Read what the Hub holds now; without a token, a private repository looks like none."""
+        """Read the current state; without a token, a private repository looks missing."""
         try:
             info = self._call("reading the repository", lambda: self._info(None))
         except HubError as error:
@@ -120,21 +120,21 @@ class HubRepository:
         return RepositoryState(bool(info.private), self.branch in branches, head, tags, files)
 
     def find_commit(self, title: str, revision: str | None) -> str:
-        """Name the commit of a branch, a tag or, where none is given, the default branch."""
+        """Return the commit of a branch or tag, by default of the default branch."""
         info = self._call(
             f"looking for {title}",
             lambda: self._info(revision),
         )
         if info.sha is None:
-            raise HubError(f"{title}: the Hub names no commit; give the full hash behind an @")
+            raise HubError(f"{title}: the Hub reports no commit; give the full hash after an @")
         return str(info.sha)
 
     def _info(self, revision: str | None) -> Any:
-        timeout = self._patience.max_silence_s  # None, its default, would be for ever, whatever the client has
+        timeout = self._patience.max_silence_s  # None, the default, would wait forever, whatever the client is set to
         return self._api.repo_info(self.repo_id, revision=revision, repo_type=self._type, timeout=timeout)
 
     def files(self, commit: str) -> dict[str, RepoFile]:
-        """List the files of a commit, by path."""
+        """Return the files of a commit, by path."""
 
         def listed() -> dict[str, RepoFile]:
             tree = self._api.list_repo_tree(self.repo_id, recursive=True, revision=commit, repo_type=self._type)
@@ -143,19 +143,19 @@ class HubRepository:
         return self._call("listing its files", listed)
 
     def read_file(self, path: str, commit: str, listed: RepoFile | None = None) -> bytes:
-        """Fetch one small file; its bytes must be those of ``listed``, the Hub's own entry for it."""
+        """Download one small file; its bytes must match ``listed``, its entry on the Hub."""
 
         def fetched() -> bytes:
             with self._streamed(path, commit) as answer:
                 data = bytes(answer.read())
             if listed is not None and not LocalFile.of_bytes(path, data).equals(listed):
-                raise OSError("it sends other bytes than it lists")
+                raise OSError("the Hub sent other bytes than it lists")
             return data
 
         return self._call(f"reading {path}", fetched)
 
     def fetch(self, path: str, commit: str, target: Path) -> None:
-        """Write the content of one file, piece by piece."""
+        """Write the content of one file, block by block."""
 
         def fetched() -> None:
             with target.open("wb") as file, self._streamed(path, commit) as answer:
@@ -166,26 +166,26 @@ class HubRepository:
 
     @contextmanager
     def _streamed(self, path: str, commit: str) -> Iterator[Any]:
-        """Open the Hub's answer with a file; huggingface_hub's caches, which keep what they load, are not used."""
+        """Open the response with a file, without the caches of huggingface_hub, which keep what they download."""
         url = hf_hub_url(self.repo_id, path, repo_type=self._type, revision=commit, endpoint=self._api.endpoint)
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         with get_session().stream("GET", url, headers=headers, follow_redirects=True) as answer:
             if answer.is_error:
-                answer.read()  # what the Hub says of it
+                answer.read()  # the message of the Hub
             hf_raise_for_status(answer)
             yield answer
 
     def create(self, *, private: bool | None) -> None:
-        """Make the repository; None leaves to the Hub who may see it."""
+        """Create the repository; None leaves its visibility to the Hub."""
         self._call(
-            f"making {self.repo_id}",
+            f"creating {self.repo_id}",
             lambda: self._api.create_repo(self.repo_id, private=private, repo_type=self._type, exist_ok=True),
         )
 
     def create_branch(self, start: str) -> None:
-        """Make the branch, beginning at a commit."""
+        """Create the branch at a commit."""
         self._call(
-            f"making the branch {self.branch}",
+            f"creating the branch {self.branch}",
             lambda: self._api.create_branch(
                 self.repo_id, branch=self.branch, revision=start, repo_type=self._type, exist_ok=True
             ),
@@ -200,16 +200,16 @@ class HubRepository:
         """
         try:
             self._call(
-                f"making the tag {tag}",
+                f"creating the tag {tag}",
                 lambda: self._api.create_tag(self.repo_id, tag=tag, revision=commit, repo_type=self._type),
             )
         except HubError as error:
-            # An answer that was lost on its way makes the second try meet the tag that the first one made.
+            # After a lost response, the second attempt finds the tag of the first one.
             if error.status != 409 or self.read().tags.get(tag) != commit:
                 raise
 
     def send(self, uploads: Sequence[Upload]) -> None:
-        """Send the content of large files that the Hub's storage has not got yet; no commit is made."""
+        """Send large files that the storage of the Hub lacks, without a commit."""
         remaining = iter(uploads)
         while group := list(islice(remaining, _GROUP_FILES)):
             self._call(
@@ -232,10 +232,10 @@ class HubRepository:
         """Make one commit on the branch, or in a pull request to it.
 
         Returns:
-            its hash, and the address of the pull request.
+            its hash, and the URL of the pull request.
 
         Raises:
-            HubError: of status 412 where the head is not ``parent`` any more.
+            HubError: with status 412 if the head is no longer ``parent``.
 
         """
         operations: list[CommitOperationAdd | CommitOperationDelete] = [*uploads]
@@ -257,10 +257,10 @@ class HubRepository:
 
 
 class Upload(CommitOperationAdd):
-    """A file on its way to the Hub, which tells how much of it was read.
+    """A file being sent to the Hub, which reports how much of it was read.
 
-    ``on_sent`` is told the number of bytes sent, piece by piece, each byte once, from several threads. With xet
-    storage, which reads files by itself, it is told so only once the file is sent.
+    ``on_sent`` is called with the number of bytes sent, block by block, counting each byte once, from several threads.
+    With xet storage, which reads files itself, it is called only after the file is sent.
     """
 
     def __init__(self, file: LocalFile, on_sent: Callable[[int], None]) -> None:
@@ -274,11 +274,11 @@ class Upload(CommitOperationAdd):
 
     @property
     def was_sent(self) -> bool:
-        """Whether the bytes went out: False where the Hub's storage had them (xet does not say; it sends parts)."""
+        """Whether the bytes were sent: False if the Hub's storage had them (unknown for xet, which sends parts)."""
         return self._was_read or uses_xet()
 
     @contextmanager
-    def as_file(self, with_tqdm: bool = False) -> Iterator[BinaryIO]:  # noqa: ARG002 - the base class's signature
+    def as_file(self, with_tqdm: bool = False) -> Iterator[BinaryIO]:  # noqa: ARG002 - signature of the base class
         """Open the file for huggingface_hub."""
         if isinstance(self.path_or_fileobj, bytes):
             self._report_read(len(self.path_or_fileobj))
@@ -288,7 +288,7 @@ class Upload(CommitOperationAdd):
             yield file
 
     def report_whole(self) -> None:
-        """Tell that nothing of the file need be sent any more."""
+        """Report that the rest of the file need not be sent."""
         self._report_up_to(self.size_bytes)
 
     def _report_read(self, position: int) -> None:
@@ -304,7 +304,7 @@ class Upload(CommitOperationAdd):
 
 
 class _ToldReader(io.BufferedReader):
-    """A file that tells after each ``read`` how far it was read."""
+    """A file that reports its position after each ``read``."""
 
     def __init__(self, path: Path, tell: Callable[[int], None]) -> None:
         super().__init__(path.open("rb", buffering=0))

@@ -1,4 +1,4 @@
-"""What a push would do and what it did. Owns the results that callers of ``datasetkit.export.publish.hub.push`` get."""
+"""Plans and results of pushes. Owns the results of ``datasetkit.export.publish.hub.push``."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class _Account(Result):
     card: PushedCard
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it but the card's text."""
+        """Return all fields except the text of the card."""
         values = super().as_json()
         return {**values, "card": {name: value for name, value in values["card"].items() if name != "text"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan(_Account):
-    """What a push would do.
+    """Plan of a push.
 
     Args:
-        sent: path and size in bytes of each file that the repository has not, or has with other bytes; what a push
-            that was cut short left in the Hub's storage is among them, but will not be sent again.
-        skipped: path and size in bytes of each file that it has.
-        deletions: paths that are deleted; all of them come from the manifest of the push before.
-        tag: that is made for the commit, or None.
-        foreign: files there that no push wrote: those that would be replaced, and those that the push is refused for.
+        sent: path and size in bytes of each file that the repository lacks, or has with other bytes; this includes
+            files that an interrupted push left in the storage of the Hub, although they will not be sent again.
+        skipped: path and size in bytes of each file that the repository has.
+        deletions: paths to delete, all from the manifest of the last push.
+        tag: tag for the commit, or None.
+        foreign: files that no push wrote: those that would be replaced, and those for which the push is refused.
         not_published: other files of the folder.
-        unknown: what cannot be known without asking as somebody who may write.
+        unknown: what cannot be checked without write access.
 
     """
 
@@ -54,24 +54,24 @@ class Plan(_Account):
 
     @property
     def commits(self) -> int:
-        """How many commits would be made: one, or none where nothing changes."""
+        """Number of commits: one, or none if nothing changes."""
         return int(bool(self.sent or self.deletions))
 
     def report(self) -> Iterator[str]:
-        """Yield a line per change, then their sum."""
+        """Yield a line per change, and then their sums."""
         if self.creates_repository:
-            yield f"make    repository {self.repo_id}"
+            yield f"create  repository {self.repo_id}"
         if self.creates_branch:
-            yield f"make    branch {self.revision}"
+            yield f"create  branch {self.revision}"
         yield from change_lines(self.sent, self.deletions)
         if self.card.is_merged:
-            yield "merge   README.md: the folder's card joins the one that is there"
+            yield "merge   README.md: the card of the folder with the existing one"
         yield from _kept_lines(self.card)
         if self.tag is not None:
             yield f"tag     {self.tag}"
         yield from not_published_lines(self.not_published)
         for text in self.unknown:
-            yield f"not known: {text}"
+            yield f"unknown: {text}"
         yield from self.foreign.lines(is_plan=True)
         sent, skipped = ((len(files), sum(size for _, size in files)) for files in (self.sent, self.skipped))
         how = f" in {counted(self.commits, 'pull request' if self.creates_pr else 'commit')}"
@@ -80,18 +80,18 @@ class Plan(_Account):
 
 @dataclass(frozen=True, slots=True)
 class Pushed(_Account):
-    """What a push did.
+    """Result of a push.
 
     Args:
-        commit: hash of the commit that holds the folder.
-        url: its page for people.
-        sent_files: files whose bytes went out; with xet storage, parts of them may have been there.
-        skipped_files: files that the Hub held, or had received from a push that was cut short.
-        deleted_files: files of the push before that are gone.
+        commit: hash of the commit that contains the folder.
+        url: web page of the commit.
+        sent_files: number of files sent; with xet storage, parts of them may have been there.
+        skipped_files: number of files that the Hub had, or had received from an interrupted push.
+        deleted_files: number of deleted files of the last push.
         had_tag: whether the commit had the tag already.
         is_dataset: whether it is a dataset; False for an adapter.
-        pull_request: address of the pull request that proposes the commit; None where none was opened.
-        foreign: files that no push wrote and that were replaced, as a person allowed.
+        pull_request: URL of the pull request that proposes the commit; None without one.
+        foreign: files that no push wrote and that were replaced, as the user allowed.
         not_published: other files of the folder.
 
     """
@@ -111,21 +111,21 @@ class Pushed(_Account):
     not_published: tuple[str, ...] = ()
 
     def report(self) -> Iterator[str]:
-        """Yield what was sent, the commit and its address."""
+        """Yield what was sent, the commit and its URL."""
         sent, skipped = (self.sent_files, self.sent_bytes), (self.skipped_files, self.skipped_bytes)
         yield sum_line(sent, self.deleted_files, skipped)
         yield from self.foreign.lines(is_plan=False)
         yield from not_published_lines(self.not_published)
         yield from _kept_lines(self.card)
-        unmerged = "names its address" if self.is_dataset else "is the folder's"
-        done = "is merged with the one that was there" if self.card.is_merged else unmerged
-        yield f"commit {self.commit} holds the folder, compared file by file; the card {done}"
+        unmerged = "names its address" if self.is_dataset else "is that of the folder"
+        done = "was merged with the existing one" if self.card.is_merged else unmerged
+        yield f"commit {self.commit} contains the folder, compared file by file; the card {done}"
         if self.had_tag:
-            yield "the tag was there already, at this commit"
+            yield "the commit already had the tag"
         yield self.pull_request or self.url
 
 
 def _kept_lines(card: PushedCard) -> Iterator[str]:
-    """Name what of the folder's card does not arrive."""
+    """Yield fields of the folder's card that were not used."""
     for name in card.kept:
-        yield f"keep    {name} of the card on the Hub; the folder's is another"
+        yield f"keep    {name} of the card on the Hub; that of the folder differs"

@@ -1,1 +1,1 @@
-"""Publishing in remote stores such as S3, and reading from there. Owns what is sent to and read from them."""
+"""Publishing in remote stores such as S3, and reading from them. Owns all transfers."""

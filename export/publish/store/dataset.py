@@ -1,4 +1,4 @@
-"""A dataset in a remote store, read file by file. Owns how its files come from there, and that none of them stays."""
+"""A dataset in a remote store, read file by file. Owns its downloads, and their removal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _COPY_BYTES = 2**23
 
 
 class RemoteFiles(FetchedFiles):
-    """The files of a remote folder; made by :func:`remote_files`."""
+    """The files of a remote folder, opened by :func:`remote_files`."""
 
     def __init__(self, place: RemotePath, folder: Path) -> None:
         self._place = place
         names = place.files()
         if not names:
-            raise BuiltFolderError(f"there is nothing at {place}; give an address that `datasetkit push` wrote to")
+            raise BuiltFolderError(f"there is nothing at {place}; give a URI that `datasetkit push` wrote to")
         super().__init__(str(place), names, folder)
 
     def _fetch(self, name: str, path: Path) -> None:
@@ -32,11 +32,11 @@ class RemoteFiles(FetchedFiles):
 
 @contextmanager
 def remote_files(place: RemotePath) -> Iterator[RemoteFiles]:
-    """Open a remote dataset; nothing of it is left on the disk afterwards.
+    """Open a remote dataset, of which nothing stays on the disk afterwards.
 
     Raises:
         BuiltFolderError: there is nothing.
-        OSError: the store refuses to list it, or cannot be reached.
+        OSError: the store refuses access, or cannot be reached.
 
     """
     with tempfile.TemporaryDirectory(prefix="datasetkit-") as folder:

@@ -1,7 +1,7 @@
 """Publishing a built folder in a remote store. Owns what a push sends, skips and deletes there.
 
-Shards come first and ``manifest.json`` last. A store knows no commits: whoever reads while a push replaces another
-dataset may see some shards of both, and two pushes to one place at the same time mix.
+Shards come first and ``manifest.json`` last. Stores have no commits: while a push replaces another dataset, readers may
+see shards of both, and two simultaneous pushes to one destination mix.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _JOURNAL_NAME = ".datasetkit-push.json"
 def plan(
     folder: Path, place: RemotePath, on_progress: OnProgress | None = None, *, replace: Sequence[str] = ()
 ) -> Difference:
-    """Return what :func:`push` would do, or why it would be refused; nothing is sent.
+    """Return what :func:`push` would do, or why it would be refused, without sending anything.
 
     Raises:
-        BuiltFolderError, OutputError, OSError: as :func:`push` would.
+        BuiltFolderError, OutputError, OSError: see :func:`push`.
 
     """
     manifest = Manifest.read(folder)
@@ -46,13 +46,13 @@ def plan(
 def push(
     folder: Path, place: RemotePath, on_progress: OnProgress | None = None, *, replace: Sequence[str] = ()
 ) -> Difference:
-    """Publish a built folder in a remote store; files there that no push wrote stay.
+    """Publish a built folder in a remote store; files there that no push wrote are kept.
 
     ``replace`` are paths of files that may be replaced, whoever wrote them.
 
     Raises:
-        BuiltFolderError: the folder is not finished, or a shard is not the manifest's.
-        OutputError: files there that no push wrote would mix with the shards, or be replaced.
+        BuiltFolderError: the build is not finished, or a shard does not match the manifest.
+        OutputError: files that no push wrote would mix with the shards, or be replaced.
         OSError: the store refuses something, or cannot be reached.
 
     """

@@ -1,7 +1,7 @@
-"""Files on their way to a remote folder. Owns what is sent and deleted, and an order that survives any end.
+"""Transfer of files to a remote folder. Owns what is sent and deleted, in an order that survives interruptions.
 
-A journal beside the files names what was on its way. It is written first and removed last: where it is, the next run
-knows which files a run that was cut short may have left.
+A journal next to the files lists the files of a transfer. It is written first and removed last, so that the next run
+knows which files an interrupted run may have left.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from datasetkit.runtime.progress import OnProgress, counter
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What brings a remote folder to what it shall hold.
+    """Changes to a remote folder.
 
     Args:
-        files: all that it is to hold, in the order in which they are sent.
-        sent: those of them that it has not, or has with other bytes.
-        deletions: names of files of an earlier run that are no longer wanted.
-        journal: names of all files that this run, and those before it, may leave there; empty where none is needed.
-        foreign: which of those that are sent replace files that no run wrote.
+        files: all files that it will contain, in the order of sending.
+        sent: files that it lacks, or has with other bytes.
+        deletions: names of files of an earlier run that are no longer needed.
+        journal: names of all files that this run, and those before it, may leave there; empty if none is needed.
+        foreign: sent files that replace files which no run wrote.
 
     """
 
@@ -40,16 +40,16 @@ class Difference:
 
     @property
     def skipped(self) -> tuple[LocalFile, ...]:
-        """The files that are there already."""
+        """The files that are already there."""
         sent = {file.path for file in self.sent}
         return tuple(file for file in self.files if file.path not in sent)
 
 
 def read_journal(place: RemotePath, name: str, listed: Collection[str]) -> set[str]:
-    """Name the files that a run which was cut short may have left.
+    """Return the files that an interrupted run may have left.
 
     Raises:
-        OutputError: the journal is none.
+        OutputError: the journal is invalid.
 
     """
     if name not in listed:
@@ -57,7 +57,7 @@ def read_journal(place: RemotePath, name: str, listed: Collection[str]) -> set[s
     try:
         return {str(path) for path in load_json((place / name).read_bytes())["files"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{place / name} is no journal of datasetkit ({error!r}); delete it there") from error
+        raise OutputError(f"{place / name} is not a journal of datasetkit ({error!r}); delete it there") from error
 
 
 def compare(
@@ -70,15 +70,14 @@ def compare(
     unfinished: bool,
     replace: Collection[str] = (),
 ) -> Difference:
-    """Compare what a remote folder holds with what it shall hold.
+    """Compare a remote folder with its intended contents.
 
     Args:
         place: the folder.
         listed: its files with their sizes.
-        files: all that it shall hold, in the order in which they are to be sent.
-        former: names of files that earlier runs wrote, as long as the store's own record of a file, where it keeps
-            one, does not say otherwise; whatever else is there stays.
-        known: sha256 by name, for stores that keep none beside a file.
+        files: all files that it should contain, in the order of sending.
+        former: names of files that earlier runs wrote, unless metadata of the store contradict; other files are kept.
+        known: SHA-256 by name, for stores that keep none as metadata.
         unfinished: whether there is a journal.
         replace: names of files that may be replaced, whoever wrote them.
 
@@ -105,10 +104,10 @@ def compare(
 def send(
     folder: Path, place: RemotePath, difference: Difference, journal_name: str, on_progress: OnProgress | None = None
 ) -> None:
-    """Bring a remote folder to what it shall hold: what :func:`compare` found of the files in ``folder``.
+    """Apply the changes that :func:`compare` found for the files in ``folder``.
 
     Raises:
-        OutputError: it holds something else afterwards, as when two runs send at the same time.
+        OutputError: the result differs, for example because two runs were sending at the same time.
         OSError: the store refuses something, or cannot be reached.
 
     """
@@ -126,4 +125,6 @@ def send(
     wrong = [file.path for file in difference.files if listed.get(file.path) != file.size_bytes]
     wrong += [path for path in difference.deletions if path in listed]
     if wrong:
-        raise OutputError(f"{place} is not what was sent: {', '.join(wrong[:5])} ({len(wrong)} in all); push again")
+        raise OutputError(
+            f"{place} differs from the sent files: {', '.join(wrong[:5])} ({len(wrong)} in all); push again"
+        )

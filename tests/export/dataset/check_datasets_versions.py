@@ -1,12 +1,12 @@
-"""Load a built dataset with old and new versions of `datasets`, each in an environment of its own, and compare.
+"""Load a built dataset with old and new versions of `datasets`, each in a separate environment, and compare.
 
     python -m tests.export.dataset.check_datasets_versions [FOLDER] [--keep ENVIRONMENTS]
 
 Run it from the repository's root with datasetkit installed; pip must reach a package index. FOLDER is what a build
 wrote; without it a small one is rendered. Each version loads it from the folder (whole, streamed, and its shards
 without the card) and, pushed to a Hub on loopback, by its name there. Rows, image bytes, pixels, masks as pycocotools
-decodes them and phrases' spans are compared with what the newest version loads from the folder. Prints one line a
-version; exit code 1 if anything differs. `--keep` keeps the environments in that folder and uses them again.
+decodes them and phrases' spans are compared with what the newest version loads from the folder. Prints one line per
+version; exit code 1 if anything differs. `--keep` keeps the environments in that folder for later runs.
 """
 # ruff: noqa: T201 - what it prints is what it is for
 
@@ -54,7 +54,7 @@ class LoadingError(Exception):
 
 
 def install(folder: Path, requirements: tuple[str, ...]) -> Path:
-    """Make an environment, unless it is there, and give its Python."""
+    """Create an environment unless it exists, and return its Python."""
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -80,7 +80,7 @@ def load(python: Path, loading: Loading, environment: Mapping[str, str]) -> Spli
 
 
 def differences(found: Splits, expected: Splits) -> Iterator[str]:
-    """Name the first row of each split in which something differs, and what."""
+    """Yield the first differing row of each split, with the difference."""
     if found.keys() != expected.keys():
         yield f"splits {sorted(found)} instead of {sorted(expected)}"
         return
@@ -95,7 +95,7 @@ def differences(found: Splits, expected: Splits) -> Iterator[str]:
 
 
 def check(python: Path, loadings: list[Loading], expected: Splits, environment: Mapping[str, str]) -> list[str]:
-    """Load in every way, and say what differs in which."""
+    """Load in every way, and return the differences per way."""
     faults = []
     for loading in loadings:
         try:
@@ -118,7 +118,7 @@ def _datasetkit(arguments: list[str], environment: Mapping[str, str]) -> None:
 
 
 def contents(splits: Splits) -> str:
-    """Say how much is compared; a dataset without masks or spans would show nothing about them.
+    """Print how much is compared; a dataset without masks or spans would not test them.
 
     Raises:
         SystemExit: there is nothing to compare.

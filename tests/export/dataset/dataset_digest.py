@@ -1,6 +1,6 @@
-"""Load a dataset and print what it holds as JSON. Runs where nothing but datasets, pillow and pycocotools is installed.
+"""Load a dataset and print its contents as JSON. Needs only datasets, pillow and pycocotools.
 
-`python dataset_digest.py WAY PLACE`: WAY says how it is loaded (`_LOADERS`), PLACE is a folder or a name on the Hub.
+`python dataset_digest.py WAY PLACE`: WAY is the way of loading (`_LOADERS`), PLACE a folder or a name on the Hub.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _IMAGES = ("image", "overlay")
 
 
 def _load_files(place: str) -> Any:
-    """Load the shards without the card: feature types come from the Parquet metadata alone."""
+    """Load the shards without the card: feature types come from the Parquet metadata only."""
     shards: dict[str, list[str]] = {}
     for path in sorted(Path(place, "data").glob("*.parquet")):
         shards.setdefault(path.name.partition("-")[0], []).append(str(path))

@@ -1,4 +1,4 @@
-"""Cells that no published row has: whatever reads rows names the row, or needs nothing of the cell."""
+"""Invalid cells: everything that reads rows names the row, or does not need the cell."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def with_cell(row: Row, path: str, value: Any) -> Row:
 
 
 def write_rows(folder: Path, rows: list[Row]) -> Manifest:
-    """Write a shard as anybody may, and the manifest that fits it."""
+    """Write an arbitrary shard, and a matching manifest."""
     path = folder / SHARD
     pq.write_table(pa.Table.from_pylist(rows, row_schema(overlay="overlay" in rows[0])), path)
     return fit(folder, len(rows))
@@ -131,7 +131,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def commands(folder: Path, manifest: Manifest, destination: Path) -> dict[str, Callable[[], object]]:
-    """What reads rows; of stats and card, without the drawing that follows."""
+    """Return the readers of rows; stats and card without their drawing."""
     return {
         "stats": lambda: compute_statistics(folder, manifest),
         "samples": lambda: list(sample_rows(folder, manifest)),
@@ -157,7 +157,7 @@ def test_a_cell_is_used_or_its_row_is_named(built: Path, tmp_path: Path, path: s
     found = refusals(commands(built, write_rows(built, rows), tmp_path))
     written = {place.name for place in tmp_path.iterdir()}
     assert written == {name for command, name in (("preview", "page.html"), ("export", "coco")) if command not in found}
-    assert all(f"{SHARD} row 1: " in told and "\n" not in told for told in found.values())
+    assert all(f"{SHARD} row 1: " in reported and "\n" not in reported for reported in found.values())
     assert not found or row_faults(rows[1], ImageLimits(), (), are_pixels_used=True), "verify says nothing of the row"
     if value is None and NULLABLE.fullmatch(path):
         assert not found
@@ -220,14 +220,14 @@ OTHER_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("damage", "told"), OTHER_FILES.values(), ids=OTHER_FILES)
-def test_other_files_under_the_name_of_a_shard(tmp_path: Path, damage: Callable[[Path], object], told: str) -> None:
+@pytest.mark.parametrize(("damage", "reported"), OTHER_FILES.values(), ids=OTHER_FILES)
+def test_other_files_under_the_name_of_a_shard(tmp_path: Path, damage: Callable[[Path], object], reported: str) -> None:
     write_folder(tmp_path / "out", {"train": [sound_rows()]})
     damage(tmp_path / "out" / SHARD)
     manifest = fit(tmp_path / "out", 2)
     found = refusals(commands(tmp_path / "out", manifest, tmp_path / "to"))
     assert found
-    assert all(told in text and SHARD.rpartition("/")[2] in text for text in found.values())
+    assert all(reported in text and SHARD.rpartition("/")[2] in text for text in found.values())
     assert not (tmp_path / "to" / "coco").exists()
     assert not dk.open(tmp_path / "out").verify().is_sound
 

@@ -1,4 +1,4 @@
-"""OUT: what is refused, what is replaced, what is left alone, and builds that end at any moment."""
+"""OUT: what is refused, replaced and kept, and builds that end at any moment."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_another_recipe_is_refused_and_replaces_with_overwrite(tmp_path: Path, i
     out = tmp_path / "out"
     built(folder_recipe(images), out)
     before = contents(out)
-    with pytest.raises(OutputError, match=r"holds another build \(limit: not given there, 2 here\).*--overwrite"):
+    with pytest.raises(OutputError, match=r"contains another build \(limit: not given there, 2 here\).*--overwrite"):
         built(folder_recipe(images, limit=2), out)
     assert contents(out) == before
     _, found = built(folder_recipe(images, limit=2), out, overwrite=True)
@@ -120,7 +120,7 @@ def test_another_source_is_refused(tmp_path: Path, images: Path) -> None:
 
 def test_splits_in_another_order_are_another_recipe(tmp_path: Path, images: Path) -> None:
     built(folder_recipe(images, splits={"train": 0.5, "test": 0.5}), tmp_path / "out")
-    with pytest.raises(OutputError, match="holds another build"):
+    with pytest.raises(OutputError, match="contains another build"):
         built(folder_recipe(images, splits={"test": 0.5, "train": 0.5}), tmp_path / "out")
 
 

@@ -1,4 +1,4 @@
-"""Scores of objects in figures: counted by hand, and the same as numpy's on any of them."""
+"""Statistics of object scores: counted by hand, and equal to numpy's."""
 
 from __future__ import annotations
 

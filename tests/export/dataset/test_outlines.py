@@ -1,4 +1,4 @@
-"""Outlines are checked by drawing them again: evenodd filling of the path must give the mask back."""
+"""Outlines are checked by drawing them: evenodd filling of the path must restore the mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plots and the sheet of samples: there, of a sensible size, the same every time, and right where it can be checked."""
+"""Plots and the sheet of samples: present, of sensible size, reproducible, and correct as far as it can be checked."""
 
 from __future__ import annotations
 
@@ -66,13 +66,32 @@ def test_bin_labels() -> None:
     assert share_labels((0, 0.001, 0.03, 0.3)) == ["< 0.1 %", "0.1–3 %", "3–30 %", "> 30 %"]  # noqa: RUF001
 
 
-def test_samples_are_spread_and_have_key_objects_where_there_are_any(tmp_path: Path) -> None:
+def test_samples_are_spread_and_prefer_key_objects(tmp_path: Path) -> None:
     items = [record(number) if number % 5 == 4 else bare_record(number) for number in range(40)]
     rows = rows_of(items)
     manifest = write_folder(tmp_path, {"train": [rows[:25], rows[25:35]], "test": [rows[35:]]}, described=False)
     chosen = list(sample_rows(tmp_path, manifest))
     assert len(chosen) == 8
     assert all(any(item["is_key"] for item in row["objects"]) for row in chosen)
+
+
+def test_one_sample_has_an_ambiguous_phrase(tmp_path: Path) -> None:
+    certain = [replace(record(number), phrases=record(number).phrases[:1]) for number in range(39)]
+    rows = rows_of([*certain[:30], record(39), *certain[30:]])
+    manifest = write_folder(tmp_path, {"train": [rows[:25], rows[25:]]}, described=False)
+    chosen = list(sample_rows(tmp_path, manifest))
+    assert len(chosen) == 8
+    assert [row["description"] for row in chosen if any(p["status"] == "ambiguous" for p in row["phrases"])] == [
+        record(39).description
+    ]
+
+
+def test_ambiguous_words_are_underlined_with_dots() -> None:
+    certain = replace(record(1), phrases=record(1).phrases[:1])
+    dotted, plain = (np.asarray(draw_sheet([record_to_row(one)])) for one in (record(1), certain))
+    rows, columns = np.nonzero((dotted != plain).any(axis=2))
+    assert len(set(rows)) == 2, "a line, two pixels thick"
+    assert len(set(columns)) > 10
 
 
 def test_fewer_rows_than_samples(tmp_path: Path) -> None:

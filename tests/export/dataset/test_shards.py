@@ -1,4 +1,4 @@
-"""Shards: what goes in comes out, the layout is the measured one, and a file appears only when it is whole."""
+"""Shards: rows are restored, the layout is the measured one, and a file appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_large_images_make_small_row_groups(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_equal_images_share_pages_after_an_insertion(tmp_path: Path) -> None:
-    """Content-defined chunking: a row put in front moves the page borders with the content."""
+    """Content-defined chunking: a row inserted at the front shifts page boundaries with the content."""
     random = np.random.default_rng(0)
     items = [plain_record(number, EncodedImage(random.bytes(68_000), "x.jpg", 9, 6)) for number in range(40)]
     columns = []
@@ -231,7 +231,7 @@ def test_reading_names_a_shard_that_breaks_off(tmp_path: Path) -> None:
     start = pq.read_metadata(path).row_group(0).column(0).data_page_offset
     data[start : start + 200] = bytes(200)
     path.write_bytes(data)
-    with pytest.raises(BuiltFolderError, match="breaks off"):
+    with pytest.raises(BuiltFolderError, match="ends after row"):
         list(iter_shard(path))
 
 

@@ -86,7 +86,7 @@ def test_json_there_and_back(statistics: Statistics, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"total": {}, "splits": {}}'])
 def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "statistics.json").write_text(text)
-    with pytest.raises(BuiltFolderError, match=r"statistics\.json (holds no statistics of datasetkit|is not JSON)"):
+    with pytest.raises(BuiltFolderError, match=r"statistics\.json (contains no statistics of datasetkit|is not JSON)"):
         Statistics.read(tmp_path)
 
 

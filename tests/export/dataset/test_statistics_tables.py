@@ -13,7 +13,7 @@ from datasetkit.export.dataset.statistics_tables import statistics_tables
 from tests.export.folders import record, rows_of, write_folder
 
 
-def test_the_share_of_a_category_is_of_all_objects_though_not_every_category_is_listed(tmp_path: Path) -> None:
+def test_category_shares_are_of_all_objects(tmp_path: Path) -> None:
     objects = [
         replace(record(1).objects[0], id=number, category=f"kind {number}", is_key=False)
         for number in range(CATEGORIES_KEPT + 50)

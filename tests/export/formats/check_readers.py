@@ -1,6 +1,6 @@
-"""Exports in the hands of readers that are too heavy for the test environment: supervision and label-studio-sdk.
+"""Exports read by packages that are too heavy for the test environment: supervision and label-studio-sdk.
 
-Run it by hand, in an environment of its own, on three exports of one built folder OUT:
+Run it by hand, in a separate environment, on three exports of one built folder OUT:
 
     datasetkit export OUT COCO --to coco
     datasetkit export OUT YOLO --to yolo-seg
@@ -8,8 +8,8 @@ Run it by hand, in an environment of its own, on three exports of one built fold
     python -m venv readers && readers/bin/pip install supervision label-studio-sdk pycocotools
     readers/bin/python tests/export/formats/check_readers.py COCO YOLO LABELSTUDIO
 
-Masks are compared with those that pycocotools reads from COCO. The exit code is 1 where a reader that should see the
-very same masks does not.
+Masks are compared with those that pycocotools reads from COCO. The exit code is 1 if a reader that should
+read the same masks does not.
 """
 
 # ruff: noqa: T201 - what it prints is what it is for

@@ -15,7 +15,7 @@ from tests.pipeline.builders import coco_recipe
 
 @pytest.fixture(scope="session")
 def mini(coco_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty photographs with human masks, a record for each of their captions."""
+    """Twenty photographs with human masks, one record per caption."""
     out = tmp_path_factory.mktemp("formats") / "mini"
     annotations = coco_mini / "annotations"
     source = {
@@ -33,7 +33,7 @@ def mini(coco_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two splits in three shards; one image with two records; the second split knows nothing."""
+    """Two splits in three shards; one image with two records; the second split has no annotations."""
     out = tmp_path_factory.mktemp("formats") / "small"
     twice = [record(1), replace(record(1), record_id="record 1/b")]
     train = [rows_of([record(0), *twice], overlay=False), rows_of([record(2)], overlay=False)]

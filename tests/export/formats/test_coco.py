@@ -1,4 +1,4 @@
-"""COCO: pycocotools reads what was built, bit for bit, and a build reads it back."""
+"""COCO: pycocotools reads exports bit for bit, and a build restores them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_objects_of_several_records_are_united(small: Path, tmp_path: Path) -> N
     assert captions[0]["phrases"][1]["candidates"] == [{"annotation_id": 3, "score": 0.5}]
 
 
-def test_annotations_say_what_the_records_say_of_objects_and_phrases(tmp_path: Path) -> None:
+def test_annotations_match_objects_and_phrases_of_the_records(tmp_path: Path) -> None:
     one = record(0)
     scores = Scores(detection=0.25, stability=0.5)
     objects = (replace(one.objects[0], scores=scores, source_bbox=(0.5, 1, 8, 8)), *one.objects[1:])

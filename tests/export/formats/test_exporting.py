@@ -1,4 +1,4 @@
-"""Exports as a whole: same bytes each time, nothing half done, nothing replaced that is no export; the command."""
+"""Exports as a whole: reproducible bytes, no partial results, only exports are replaced; the command."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_broken_shard_leaves_nothing(small: Path, tmp_path: Path, name: str) -
 
 
 @EVERY_FORMAT
-def test_a_shard_with_other_bytes_than_the_manifest_says_is_not_exported(tmp_path: Path, name: str) -> None:
+def test_a_shard_that_does_not_match_the_manifest_is_refused(tmp_path: Path, name: str) -> None:
     rows = rows_of([record(0), record(1)], overlay=False)
     write_folder(tmp_path / "in", {"train": [rows]}, described=False)
     shard = tmp_path / "in" / "data" / "train-00000-of-00001.parquet"
@@ -65,7 +65,7 @@ def test_a_shard_with_other_bytes_than_the_manifest_says_is_not_exported(tmp_pat
     place = data.index(rows[0]["image"]["bytes"]) + len(rows[0]["image"]["bytes"]) // 2
     data[place] ^= 1
     shard.write_bytes(data)
-    with pytest.raises(BuiltFolderError, match=r"00001\.parquet does not hold what the manifest says; `datasetkit"):
+    with pytest.raises(BuiltFolderError, match=r"00001\.parquet does not match the manifest; `datasetkit"):
         export_folder(tmp_path / "in", name, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -81,9 +81,9 @@ def test_only_exports_are_replaced(small: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("all of it")
-    with pytest.raises(OutputError, match="holds something that is no export"):
+    with pytest.raises(OutputError, match="contains something else than an export"):
         export_folder(small, "coco", precious, overwrite=True)
-    with pytest.raises(OutputError, match="is no folder"):
+    with pytest.raises(OutputError, match="is not a folder"):
         export_folder(small, "coco", precious / "thesis.txt", overwrite=True)
     assert contents(precious) == {"thesis.txt": b"all of it"}
 
@@ -98,7 +98,7 @@ def test_no_file_of_the_owner_is_lost_with_an_earlier_export(small: Path, tmp_pa
     else:
         (out / name).write_text("all of it")
     before = sorted(path.relative_to(out) for path in out.rglob("*"))
-    with pytest.raises(OutputError, match=f"holds '{name}', which no export wrote; move that away"):
+    with pytest.raises(OutputError, match=f"contains '{name}', which no export wrote; move that away"):
         export_folder(small, "yolo-seg", out, overwrite=True)
     assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
 
@@ -110,7 +110,7 @@ def test_what_came_while_an_export_was_made_is_kept(small: Path, tmp_path: Path)
     def write_thesis(*_: object) -> None:
         (out / "thesis.txt").write_text("all of it")
 
-    with pytest.raises(OutputError, match=r"holds 'thesis\.txt', which no export wrote"):
+    with pytest.raises(OutputError, match=r"contains 'thesis\.txt', which no export wrote"):
         export_folder(small, "yolo-seg", out, overwrite=True, on_progress=write_thesis)
     assert (out / "thesis.txt").read_text() == "all of it"
 
@@ -120,7 +120,7 @@ def test_a_marker_that_names_no_files_gives_nothing_away(small: Path, tmp_path: 
     out = tmp_path / "out"
     out.mkdir()
     (out / ".datasetkit-export.json").write_text(text)
-    with pytest.raises(OutputError, match="does not name the files of an export"):
+    with pytest.raises(OutputError, match="does not list the files of an export"):
         export_folder(small, "coco", out, overwrite=True)
     assert contents(out) == {".datasetkit-export.json": text.encode()}
 
@@ -155,7 +155,7 @@ def test_an_export_that_fails_keeps_the_earlier_one(small: Path, tmp_path: Path)
 @pytest.mark.parametrize("place", [".", "..", "data/coco"])
 def test_no_export_into_the_build_or_around_it(small: Path, place: str) -> None:
     before = contents(small)
-    with pytest.raises(OutputError, match="lie in each other"):
+    with pytest.raises(OutputError, match="is inside the other"):
         export_folder(small, "coco", small / place, overwrite=True)
     assert contents(small) == before
 
@@ -164,7 +164,7 @@ def test_no_export_into_the_build_or_around_it(small: Path, place: str) -> None:
 def test_a_destination_needs_a_name(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     (tmp_path / "here" / "x").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(OutputError, match=f"ends in no name; write it as {tmp_path / 'here'}$"):
+    with pytest.raises(OutputError, match=f"does not end in a name; write it as {tmp_path / 'here'}$"):
         export_folder(small, "coco", Path(place), overwrite=True)
 
 
@@ -212,7 +212,7 @@ def test_the_command_prints_what_was_written_and_lost(small: Path, tmp_path: Pat
     assert lines[:3] == ["records      5", "images       4", "objects      9"]
     assert lines[3].startswith("lost         3 crowds, left out: ")
     assert lines[-2:] == [
-        "mean IoU     1.000000 (polygons, filled again, with the masks)",
+        "mean IoU     1.000000 (of filled polygons and masks)",
         f"wrote        {tmp_path / 'out'}",
     ]
     again = CliRunner().invoke(app, ["export", str(small), str(tmp_path / "out"), "--to", "coco", "--split", "test"])

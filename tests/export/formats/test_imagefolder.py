@@ -1,4 +1,4 @@
-"""imagefolder: ``load_dataset`` opens it with every column, and a build reads records back."""
+"""imagefolder: ``load_dataset`` opens it with every column, and a build restores records."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Label Studio: the packing of masks decodes to the same bits, tasks name what is there.
+"""Label Studio: packed masks decode to the same bits, and tasks name everything.
 
-``check_readers.py`` beside this file decodes whole exports with label-studio-sdk itself.
+``check_readers.py`` next to this file decodes whole exports with label-studio-sdk itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.pipeline.builders import records
 
 
 def unpack(data: bytes) -> list[int]:
-    """Decode thi.ng's rle-pack as its own decoder does, bit by bit, runs of unequal values included."""
+    """Decode thi.ng's rle-pack as the original decoder does, bit by bit, including runs of unequal values."""
     bits = "".join(f"{byte:08b}" for byte in data)
     at = 0
 

@@ -1,4 +1,4 @@
-"""Round trips: what is exported to COCO or imagefolder and built again gives the same rows and label map."""
+"""Round trips: exports to COCO or imagefolder that are built again yield the same rows and label map."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def no_plots() -> Any:
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """COCO data with all that COCO can have, built."""
+    """COCO data with everything that COCO can represent, built."""
     place = tmp_path_factory.mktemp("odd")
     build_of(write_odd_coco(place / "in"), place / "out")
     return place / "out"
@@ -59,13 +59,13 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Records with all that records can have."""
+    """Records with all fields."""
     return write_rich(tmp_path_factory.mktemp("rich") / "out")
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scenes whose objects models have found."""
+    """Scenes with objects found by models."""
     out = tmp_path_factory.mktemp("scenes") / "out"
     source = {"name": "toyworld", "count": 3, "size_px": 128, "scene_split": "test"}
     build_of(source, out, grounding=preset("toyworld", {}))
@@ -139,7 +139,7 @@ def test_our_own_export_is_known_by_itself(odd: Path, trip: Path, tmp_path: Path
 
 
 def edited(trip: Path, place: Path, edit: Edit, split: str = "train", key: str = "captions") -> list[dict[str, Any]]:
-    """Build an export again in which something was edited."""
+    """Rebuild an export in which something was edited."""
     document = loaded(trip / f"{key}_{split}.json")
     edit(document)
     path = place / f"{key}.json"
@@ -160,10 +160,10 @@ def test_an_edited_link_comes_back_as_edited(trip: Path, tmp_path: Path) -> None
         dog["annotation_ids"] = []
 
     first, *others = edited(trip, tmp_path, edit)
-    told = [
+    reported = [
         (phrase["text"], phrase["object_ids"], phrase["status"], phrase["provenance"]) for phrase in first["phrases"]
     ]
-    assert told == [("A cat", [0], "matched", "human"), ("a dog", [], "absent", "words")]
+    assert reported == [("A cat", [0], "matched", "human"), ("a dog", [], "absent", "words")]
     assert [(item["status"], item["is_key"]) for item in first["objects"]] == [
         ("mentioned", True),
         ("unmentioned", False),
@@ -304,8 +304,8 @@ def test_equal_names_are_told_and_kept(tmp_path: Path) -> None:
     source["instances"].write_text(json.dumps(document))
     build_of(source, tmp_path / "out")
     again = coco_and_back(tmp_path / "out", tmp_path)
-    told = loaded(tmp_path / "coco" / ".datasetkit-export.json")["losses"]
-    assert {loss["name"]: loss["count"] for loss in told} == {"objects_without_mask": 2, "equal_names": 5}
+    reported = loaded(tmp_path / "coco" / ".datasetkit-export.json")["losses"]
+    assert {loss["name"]: loss["count"] for loss in reported} == {"objects_without_mask": 2, "equal_names": 5}
     document = loaded(tmp_path / "coco" / "instances_train.json")
     assert document["categories"] == [{"id": "x", "name": "cat"}, *LABEL_MAP, {"id": "60", "name": "dog"}]
     assert [item["category_id"] for item in document["annotations"]] == ["x", 0, 0, "x", "x", 13, 13]
@@ -401,8 +401,8 @@ def test_the_label_map_outlives_update_and_retry(tmp_path: Path) -> None:
 
 def test_yolo_names_all_categories_in_their_order(odd: Path, tmp_path: Path) -> None:
     result = export_folder(odd, "yolo-seg", tmp_path / "out")
-    told = {loss.name: loss.count for loss in result.losses}
-    assert (told["category_details"], told["missing_splits"]) == (80, 1)
+    reported = {loss.name: loss.count for loss in result.losses}
+    assert (reported["category_details"], reported["missing_splits"]) == (80, 1)
     document = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text(encoding="utf-8"))
     assert list(document["names"].items()) == list(enumerate(one["name"] for one in LABEL_MAP))
     lines = [path.read_text() for path in sorted((tmp_path / "out" / "labels" / "train").iterdir())]

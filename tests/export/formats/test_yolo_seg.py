@@ -1,6 +1,6 @@
 """YOLO: polygons fill to the masks they came from, and what they lose is measured.
 
-``check_readers.py`` beside this file reads whole exports with supervision.
+``check_readers.py`` next to this file reads whole exports with supervision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What tests of pushing share: folders, a Hub that this process talks to, and a look at what it holds."""
+"""Helpers for tests of pushing: folders, a Hub that this process talks to, and its contents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HASTY = Patience(attempts=3, first_wait_s=0.01, max_wait_s=0.02)
 
 
 def build(folder: Path, train: Sequence[int] = (2, 2, 2), test: int = 2, first: int = 0) -> Path:
-    """Write a folder with shards of so many records in `train` and one in `test`."""
+    """Write a folder with shards of this many records in `train` and one in `test`."""
     rows = rows_of([record(number) for number in range(first, first + sum(train) + test)])
     groups, start = [], 0
     for count in train:
@@ -35,7 +35,7 @@ def push_to(hub: HubServer, folder: Path, **options: object) -> Pushed:
 
 
 def held(hub: HubServer, revision: str = "main") -> dict[str, bytes]:
-    """Every file that the Hub holds of the repository, but its own `.gitattributes`."""
+    """Return all files of the repository on the Hub, except its `.gitattributes`."""
     repository = hub.repository(NAME)
     return {path: repository.read(path, revision) for path in repository.files(revision) if path != ".gitattributes"}
 
@@ -45,7 +45,7 @@ def local(folder: Path) -> dict[str, bytes]:
 
 
 def expected(hub: HubServer, folder: Path) -> dict[str, bytes]:
-    """Every file that the Hub is to hold after the first push of a folder."""
+    """Return all files expected on the Hub after the first push of a folder."""
     files = local(folder)
     digests = {path: file_sha256(folder / path) for path in files if not path.startswith(("data/", "README"))}
     address = f"{hub.endpoint}/datasets/{NAME}"
@@ -54,5 +54,5 @@ def expected(hub: HubServer, folder: Path) -> dict[str, bytes]:
 
 
 def sent_objects(hub: HubServer) -> int:
-    """How many large objects came whole, each time counted."""
+    """Return the number of complete uploads of large objects."""
     return sum(hub.traffic.completed.values())

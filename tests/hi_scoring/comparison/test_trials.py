@@ -67,8 +67,8 @@ def test_numbers_are_normalised(selector: Selector) -> None:
             "random-layers:1 and random-layers:1:4 select the same with seed 4",
         ),
         (["top-layers:3"], [0], "top-layers:3 by hi:response asks for 3"),
-        (["best"], [0], "no selection is written 'best'"),
-        (["random-layers:1:-1"], [0], "no selection is written 'random-layers:1:-1'"),
+        (["best"], [0], "'best' is not a selection"),
+        (["random-layers:1:-1"], [0], "'random-layers:1:-1' is not a selection"),
     ],
 )
 def test_repeated_or_impossible_trials_are_refused(

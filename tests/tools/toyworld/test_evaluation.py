@@ -18,7 +18,7 @@ from tools.toyworld.evaluation.segmentations import mask_ious, moved
 RECIPE = EvaluationRecipe.load()
 
 
-def test_the_recipe_is_the_one_that_was_agreed_and_that_scenes_default_to() -> None:
+def test_the_recipe_matches_the_scene_defaults() -> None:
     assert RECIPE.scenes == SceneConfig()
     assert RECIPE.scenes.canvas_hw == (128, 128)
     assert RECIPE.scenes.objects == (2, 5)
@@ -29,7 +29,7 @@ def test_the_recipe_is_the_one_that_was_agreed_and_that_scenes_default_to() -> N
     assert RECIPE.count == {Split.VALIDATION: 200, Split.TEST: 500}
 
 
-def test_test_scenes_show_unseen_combinations_and_validation_scenes_do_not() -> None:
+def test_only_test_scenes_show_unseen_combinations() -> None:
     recipe = RECIPE.limited(30)
     shown = {
         split: [item.is_held_out for example in recipe.examples(split) for item in example.scene.objects]

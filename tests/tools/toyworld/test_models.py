@@ -32,7 +32,7 @@ HALF_TOLERANCE = 0.02
 
 
 def outputs(name: str, model: torch.nn.Module, processor: object) -> list[torch.Tensor]:
-    """What a model says of the image, without padding."""
+    """Return the output of a model for the image, without padding."""
     if name == "detector":
         inputs = processor(images=IMAGE, text="a red star . a small ring .", return_tensors="pt")
         output = model(**inputs)
@@ -58,7 +58,7 @@ def build(name: str) -> tuple[torch.nn.Module, object, type]:
 
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
-def test_saved_in_half_and_loaded_in_full_precision_a_model_says_the_same(name: str, tmp_path: Path) -> None:
+def test_a_model_saved_in_half_precision_answers_the_same(name: str, tmp_path: Path) -> None:
     model, processor, auto = build(name)
     model = model.eval()
     save_half(model, processor, tmp_path)
@@ -78,7 +78,7 @@ def test_saved_in_half_and_loaded_in_full_precision_a_model_says_the_same(name: 
             torch.testing.assert_close(values, before, atol=HALF_TOLERANCE, rtol=0)
 
 
-def test_the_detector_s_tokenizer_has_the_ids_written_into_its_architecture() -> None:
+def test_the_detector_tokenizer_has_the_ids_of_its_architecture() -> None:
     tokenizer = detector_tokenizer()
     assert len(tokenizer) == 1030
     assert tokenizer.convert_tokens_to_ids(["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "?"]) == [
@@ -104,7 +104,7 @@ def test_both_tokenizers_know_every_word_of_a_domain(domain: object) -> None:
         assert words <= tokenizer.get_vocab().keys()
 
 
-def test_a_image_becomes_as_many_tokens_as_it_has_patches_and_the_template_opens_the_answer() -> None:
+def test_an_image_has_one_token_per_patch_before_the_answer() -> None:
     processor = vlm_processor()
     content = [{"type": "image"}, {"type": "text", "text": "Is there a red star?"}]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
@@ -141,7 +141,7 @@ def test_tokens_are_told_apart_by_phrase() -> None:
     assert tokens.int().tolist() == [[0, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0, 0]]
 
 
-def test_names_of_shipped_models_give_folders_and_other_ids_stay_as_they_are() -> None:
+def test_names_of_shipped_models_resolve_and_others_stay() -> None:
     assert resolve("toyworld:detector") == str(weights_folder() / "detector")
     assert resolve("facebook/sam-vit-base") == "facebook/sam-vit-base"
     with pytest.raises(UnknownNameError, match="toyworld:vlm"):

@@ -124,7 +124,7 @@ def test_the_store_gives_what_is_rendered_also_from_its_files(store: SceneStore,
     assert labels.max() == len(scene.objects)
 
 
-def test_train_scenes_and_prompts_hold_no_combination_that_is_held_out(store: SceneStore) -> None:
+def test_training_contains_no_held_out_combination(store: SceneStore) -> None:
     words = {f"{colour.value} {shape.value}" for colour, shape in HELD_OUT}
     for index in range(store.count):
         scene = store.scene(index)
@@ -184,7 +184,7 @@ def targets_of_two() -> Targets:
     )
 
 
-def test_right_predictions_in_any_order_cost_next_to_nothing_and_boxes_of_other_tokens_cost() -> None:
+def test_correct_predictions_in_any_order_have_almost_no_loss() -> None:
     targets = targets_of_two()
     boxes = torch.stack([targets.boxes[0].flip(0), targets.boxes[1]])
     wanted = torch.stack([targets.tokens[0].flip(0), targets.tokens[1]])
@@ -209,7 +209,7 @@ def test_generalised_overlap_of_boxes(first: list[float], second: list[float], e
     assert float(giou(torch.tensor(first), torch.tensor(second))) == pytest.approx(expected)
 
 
-def test_an_orthogonal_update_keeps_directions_and_levels_their_lengths() -> None:
+def test_an_orthogonal_update_equalizes_singular_values() -> None:
     torch.manual_seed(0)
     matrix = torch.randn(24, 8) @ torch.diag(torch.tensor([100.0, 30, 10, 3, 1, 1, 1, 1]))
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)

@@ -1,4 +1,4 @@
-"""The shipped weights on a few of the fixed scenes: floors well below the cards' figures, so only a fault fails."""
+"""The shipped weights on a few of the fixed scenes: bounds well below the metrics of the cards, so only a bug fails."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_segmenter_outlines_what_is_in_a_box() -> None:
 
 
 @pytest.mark.slow
-def test_the_vlm_lists_objects_and_answers_and_some_heads_look_at_what_it_names() -> None:
+def test_the_vlm_lists_and_answers_and_has_grounding_heads() -> None:
     figures = judge_vlm(resolve("toyworld:vlm"), RECIPE)
     assert figures["caption_f1"] >= 0.8
     assert figures["answers_without_relations"] >= 0.75

@@ -1,1 +1,1 @@
-"""Judges trained models on scenes that were fixed before they were trained; writes what the model cards say."""
+"""Evaluation of trained models on scenes that were fixed before training; yields the metrics of the model cards."""

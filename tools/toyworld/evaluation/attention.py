@@ -1,6 +1,6 @@
-"""Where the vlm's heads look when they are about to name an object's shape.
+"""Attention of the vlm's heads when it is about to name the shape of an object.
 
-The share is of the attention that falls on the image, from the token that predicts the noun, on the patches that show
+Measured is the share of the attention to the image, from the token that predicts the noun, that is on the patches of
 the object. Heads are chosen on one half of the scenes and scored on the other.
 """
 
@@ -27,7 +27,7 @@ _SHOWN_IN_PATCH = 0.15
 
 @dataclass(frozen=True)
 class _Shares:
-    """Of N mentions: attention shares of every head, shape (N, layers, heads), uniform shares (N,), half (N,)."""
+    """Attention shares of N mentions: of every head, shape (N, layers, heads), uniform shares (N,), half (N,)."""
 
     heads: NDArray[np.float64]
     uniform: NDArray[np.float64]
@@ -35,7 +35,7 @@ class _Shares:
 
 
 def object_patches(masks: BoolArray) -> BoolArray:
-    """Patches that show any of the objects (N, H, W): those filled enough, and the fullest; shape (G * G,)."""
+    """Return the patches that show any of the objects (N, H, W), including the fullest one; shape (G * G,)."""
     height, width = masks.shape[1:]
     cells = masks.any(0).reshape(GRID, height // GRID, GRID, width // GRID).mean((1, 3)).ravel()
     return (cells >= _SHOWN_IN_PATCH) | (cells == cells.max())
@@ -44,7 +44,7 @@ def object_patches(masks: BoolArray) -> BoolArray:
 def judge_attention(
     model: LlavaForConditionalGeneration, processor: LlavaProcessor, examples: Sequence[Example]
 ) -> dict[str, object]:
-    """Shares of the heads that look best, and of all heads in the middle, against the uniform share."""
+    """Return the shares of the best heads, and the median of all heads, compared with the uniform share."""
     shares = _collect(model, processor, examples)
     first, second = shares.half == 0, shares.half == 1
     chosen_by, scored = shares.heads[first].mean(0), shares.heads[second].mean(0)
@@ -83,7 +83,7 @@ def _collect(model: LlavaForConditionalGeneration, processor: LlavaProcessor, ex
 def _mentions(
     model: LlavaForConditionalGeneration, processor: LlavaProcessor, example: Example
 ) -> Iterator[tuple[NDArray[np.float64], float]]:
-    """For each phrase of the true caption: every head's share (layers, heads) and the uniform share."""
+    """Yield the share of every head (layers, heads) and the uniform share, per phrase of the true caption."""
     caption = list_objects(example.scene, BASE)
     turn: Any = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": LIST_PROMPT}]}
     opening = processor.apply_chat_template([turn], add_generation_prompt=True)

@@ -1,4 +1,4 @@
-"""Judges the detector: recall of prompted phrases, and precision and recall of thresholded, de-duplicated boxes."""
+"""Evaluation of the detector: recall of prompted phrases, precision and recall of thresholded, de-duplicated boxes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MATCH_IOU = 0.5
 
 
 def box_iou(boxes: NDArray, others: NDArray) -> NDArray[np.float64]:
-    """Intersection over union of boxes (N, 4) and (M, 4), corners in px, shape (N, M)."""
+    """Return the intersection over union of boxes (N, 4) and (M, 4), corners in px, shape (N, M)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     overlap = np.clip(high - low, 0, None).prod(-1)
@@ -36,7 +36,7 @@ def box_iou(boxes: NDArray, others: NDArray) -> NDArray[np.float64]:
 
 
 def suppress(boxes: NDArray, scores: NDArray, iou_max: float) -> list[int]:
-    """Indices of boxes, the best first, that overlap no better one by more than ``iou_max``."""
+    """Return the indices of boxes, the best first, whose IoU with every better one is at most ``iou_max``."""
     kept: list[int] = []
     overlaps = box_iou(boxes, boxes)
     for index in np.argsort(-scores, kind="stable"):
@@ -46,7 +46,7 @@ def suppress(boxes: NDArray, scores: NDArray, iou_max: float) -> list[int]:
 
 
 def match(boxes: NDArray, truth: NDArray, iou_min: float) -> list[int]:
-    """Give every box, in order, the free true box that it overlaps most; indices of the true boxes found."""
+    """Match each box, in order, with the free true box of highest IoU; return the indices of matched true boxes."""
     overlaps = box_iou(boxes, truth)
     found: list[int] = []
     for row in overlaps:
@@ -65,7 +65,7 @@ class _Prompt:
 
 
 def _prompt(example: Example, absent: int) -> _Prompt:
-    """One phrase for every size, colour and shape in the scene, then phrases of absent things."""
+    """Return one phrase per size, colour and shape in the scene, followed by phrases of absent objects."""
     scene = example.scene
     named = {}
     for item in scene.objects:
@@ -78,7 +78,7 @@ def _prompt(example: Example, absent: int) -> _Prompt:
 
 @dataclass
 class _Counts:
-    """Objects found, boxes given and objects there are."""
+    """Numbers of objects found, of predicted boxes and of true objects."""
 
     found: int = 0
     given: int = 0
@@ -98,7 +98,7 @@ class _Counts:
 
 
 def _recall(results: Iterable[tuple[Example, _Prompt, Detections]], iou_min: float, held_out: bool | None) -> float:
-    """Share of objects found by as many of a phrase's best boxes as it has objects."""
+    """Return the share of objects found by the best boxes of each phrase, as many as it has objects."""
     counts = _Counts()
     for example, prompt, detections in results:
         for number, ids in enumerate(prompt.object_ids):
@@ -147,7 +147,7 @@ def _run(
 
 
 def _absent_refused(results: Iterable[tuple[Example, _Prompt, Detections]], score_min: float) -> float:
-    """Share of absent phrases with no box above the threshold, other phrases' better claims set aside."""
+    """Return the share of absent phrases without a box above the threshold, unless it fits another phrase better."""
     refused = [
         bool(detections.scores[:, number].max() < score_min)
         for _, prompt, detections in results
@@ -158,15 +158,15 @@ def _absent_refused(results: Iterable[tuple[Example, _Prompt, Detections]], scor
 
 
 def _worth(results: Sequence[tuple[Example, _Prompt, Detections]], score_min: float, nms_iou: float) -> float:
-    """What thresholds are chosen by: F1, and as much the absent phrases that are refused by themselves.
+    """Return the criterion for thresholds: F1, and with equal weight the share of absent phrases that are refused.
 
-    F1 alone hardly falls at the lowest thresholds, where any phrase that is prompted by itself finds a box.
+    F1 by itself hardly falls at the lowest thresholds, where any phrase that is prompted by itself finds a box.
     """
     return _thresholded(results, score_min, nms_iou).f1 + _absent_refused(results, score_min)
 
 
 def judge_detector(path: str, recipe: EvaluationRecipe) -> dict[str, float]:
-    """All figures of a detector."""
+    """Return all metrics of a detector."""
     detector = GroundingDinoDetector(GroundingDinoOptions(model=path, score_min=0.0))
     tuning = _run(detector, recipe.examples(Split.VALIDATION), recipe.absent_phrases)
     score_min, nms_iou = max(product(_THRESHOLDS, _NMS_IOUS), key=lambda option: _worth(tuning, *option))

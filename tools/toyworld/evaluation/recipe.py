@@ -1,4 +1,4 @@
-"""The fixed evaluation: which scenes, which prompts. Owns the reading of ``recipe.yaml``."""
+"""The fixed evaluation: its scenes and prompts. Owns the reading of ``recipe.yaml``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Example:
         scene: what is shown.
         image: its image.
         masks: visible masks, shape (N, H, W), dtype bool.
-        boxes_xyxy: tight boxes round them, shape (N, 4), px.
+        boxes_xyxy: their tight bounding boxes, shape (N, 4), px.
 
     """
 
@@ -42,15 +42,15 @@ class Example:
 
 @dataclass(frozen=True)
 class EvaluationRecipe:
-    """What is evaluated.
+    """The scenes and prompts of the evaluation.
 
     Args:
-        scenes: how scenes are sampled, less their combinations, which depend on the split.
+        scenes: sampling of scenes, except their combinations, which depend on the split.
         first: index of the first scene of a split.
-        count: how many scenes of a split.
-        absent_phrases: how many phrases of absent things a prompt holds.
-        box_jitter: how far a box's sides move, as a share of its width and height.
-        questions_per_type: how many questions of each type a scene is asked.
+        count: number of scenes per split.
+        absent_phrases: number of phrases of absent objects per prompt.
+        box_jitter: largest shift of the sides of a box, relative to its width and height.
+        questions_per_type: number of questions per type and scene.
 
     """
 
@@ -66,13 +66,13 @@ class EvaluationRecipe:
         """Read the committed recipe."""
         text = resources.files(__package__).joinpath("recipe.yaml").read_text(encoding="utf-8")
         values: dict[str, Any] = yaml.safe_load(text)
-        told: dict[str, Any] = {
+        options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values["scenes"].items()
         }
-        told["backgrounds"] = tuple(map(BackgroundKind, told["backgrounds"]))
+        options["backgrounds"] = tuple(map(BackgroundKind, options["backgrounds"]))
         splits = (Split.VALIDATION, Split.TEST)
         return cls(
-            SceneConfig(**told),
+            SceneConfig(**options),
             {split: values[split.value]["first"] for split in splits},
             {split: values[split.value]["count"] for split in splits},
             values["absent_phrases"],
@@ -81,7 +81,7 @@ class EvaluationRecipe:
         )
 
     def limited(self, count: int | None) -> EvaluationRecipe:
-        """The same with at most ``count`` scenes of each split."""
+        """Return the same recipe with at most ``count`` scenes of each split."""
         if count is None:
             return self
         return dataclasses.replace(self, count={split: min(count, own) for split, own in self.count.items()})
@@ -96,14 +96,14 @@ class EvaluationRecipe:
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Give items in lists of ``size``; the last may be shorter."""
+    """Yield items in lists of ``size``; the last one may be shorter."""
     rest = iter(items)
     while group := list(islice(rest, size)):
         yield group
 
 
 def _tight_boxes(masks: BoolArray) -> np.ndarray:
-    """Tight boxes round masks (N, H, W), shape (N, 4), corners in px."""
+    """Return the tight bounding boxes of masks (N, H, W), shape (N, 4), corners in px."""
     rows = [np.flatnonzero(mask.any(1)) for mask in masks]
     columns = [np.flatnonzero(mask.any(0)) for mask in masks]
     return np.array([(c[0], r[0], c[-1] + 1, r[-1] + 1) for r, c in zip(rows, columns, strict=True)], dtype=np.float64)

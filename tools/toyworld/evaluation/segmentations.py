@@ -1,4 +1,4 @@
-"""Judges the segmenter: IoU of visible objects' masks from exact and from moved boxes."""
+"""Evaluation of the segmenter: IoU of the masks of visible objects from exact and from moved boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.toyworld.evaluation.recipe import EvaluationRecipe, Example
 
 
 def segment(segmenter: SamSegmenter, example: Example, boxes_xyxy: NDArray[np.float64]) -> BoolArray:
-    """One mask for each box (N, 4) in px, shape (N, H, W), dtype bool; none of its pixels where it found nothing."""
+    """Return one mask per box (N, 4) in px, shape (N, H, W), dtype bool; may be empty."""
     masks = np.zeros((len(boxes_xyxy), *example.scene.config.canvas_hw), dtype=np.bool_)
     (segments,) = segmenter.segment([example.image], [boxes_xyxy])
     if isinstance(segments, UnusableError):
@@ -26,7 +26,7 @@ def segment(segmenter: SamSegmenter, example: Example, boxes_xyxy: NDArray[np.fl
 
 
 def moved(example: Example, share: float) -> NDArray[np.float64]:
-    """The example's boxes, each side moved by up to a share of the box's width or height, within the image."""
+    """Return the boxes of an example, each side shifted by up to a share of width or height, inside the image."""
     rng = stream(example.scene.seed, "evaluation/boxes")
     height, width = example.scene.config.canvas_hw
     boxes = []
@@ -38,12 +38,12 @@ def moved(example: Example, share: float) -> NDArray[np.float64]:
 
 
 def mask_ious(masks: BoolArray, others: BoolArray) -> NDArray[np.float64]:
-    """Intersection over union of masks (N, H, W) pair by pair, shape (N,)."""
+    """Return the intersection over union of masks (N, H, W) pair by pair, shape (N,)."""
     return (masks & others).sum((1, 2)) / np.maximum((masks | others).sum((1, 2)), 1)
 
 
 def judge_segmenter(path: str, recipe: EvaluationRecipe) -> dict[str, float]:
-    """All figures of a segmenter."""
+    """Return all metrics of a segmenter."""
     segmenter = SamSegmenter(SamOptions(model=path))
     exact: list[float] = []
     jittered: list[float] = []

@@ -1,4 +1,4 @@
-"""Judges the vlm: captions object by object, closed questions by their exact answer, heads by where they look."""
+"""Evaluation of the vlm: captions per object, closed questions by exact answers, heads by their attention."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Vlm:
         ).eval()
 
     def prompt(self, text: str) -> str:
-        """A turn of the user with an image, opened for the answer."""
+        """Return the prompt of a user turn with an image, up to the answer."""
         content = [{"type": "image"}, {"type": "text", "text": text}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
     @torch.inference_mode()
     def answer(self, images: Sequence[Image.Image], texts: Sequence[str], most_tokens: int) -> list[str]:
-        """The model's most likely words to each text about its image."""
+        """Return the greedy answer of the model to each text about its image."""
         inputs = self.processor(
             images=list(images), text=[self.prompt(text) for text in texts], padding=True, return_tensors="pt"
         )
@@ -50,7 +50,7 @@ class Vlm:
 
 @dataclass
 class _Tally:
-    """Objects that captions list, that scenes show, and that are in both."""
+    """Numbers of objects in captions, in scenes, and in both."""
 
     both: int = 0
     listed: int = 0
@@ -75,7 +75,7 @@ class _Tally:
 
 
 def judge_vlm(path: str, recipe: EvaluationRecipe) -> dict[str, object]:
-    """All figures of a vlm."""
+    """Return all metrics of a vlm."""
     vlm = Vlm(path)
     examples = list(recipe.examples(Split.TEST))
     answers = _judge_answers(vlm, examples, recipe.questions_per_type)
@@ -90,7 +90,7 @@ def judge_vlm(path: str, recipe: EvaluationRecipe) -> dict[str, object]:
 
 
 def _judge_captions(vlm: Vlm, examples: Sequence[Example]) -> dict[str, float]:
-    """Precision, recall and F1 of listed objects by colour and shape; recall of unseen combinations apart."""
+    """Return precision, recall and F1 of listed objects by colour and shape, and the recall of unseen combinations."""
     everything, unseen, seen = _Tally(), _Tally(), _Tally()
     for group in batched(examples, _BATCH):
         texts = vlm.answer([item.image for item in group], [LIST_PROMPT] * len(group), _CAPTION_TOKENS)
@@ -114,7 +114,7 @@ def _of_kind(counts: Counter[Combination], *, held_out: bool) -> Counter[Combina
 
 
 def _judge_answers(vlm: Vlm, examples: Sequence[Example], per_type: int) -> dict[str, float]:
-    """Share of right answers for each type of question."""
+    """Return the share of correct answers per question type."""
     right: Counter[str] = Counter()
     asked: Counter[str] = Counter()
     pairs = [

@@ -1,1 +1,1 @@
-"""The tiny models: configurations of real architectures and their processors, made without any download."""
+"""The tiny models: configurations of real architectures and their processors, created without a download."""

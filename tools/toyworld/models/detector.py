@@ -19,12 +19,12 @@ BACKBONE_CHANNELS = (96, 192)
 _WIDTH = 96
 _TEXT_WIDTH = 64
 _MAX_TEXT = 64
-# Logits are plain dot products of features; at this size they start a hundred times too large.
+# Logits are dot products of features, which would start a hundred times too large at this size.
 _TEXT_SCALE = 0.1
 
 
 def detector_processor() -> GroundingDinoProcessor:
-    """Images to 128x128 px, texts to words."""
+    """Return the processor: images to 128x128 px, texts to words."""
     return GroundingDinoProcessor(
         image_processor=GroundingDinoImageProcessorPil(size={"height": SIDE_PX, "width": SIDE_PX}, do_pad=False),
         tokenizer=detector_tokenizer(),
@@ -32,7 +32,7 @@ def detector_processor() -> GroundingDinoProcessor:
 
 
 def detector_config(vocabulary: int) -> GroundingDinoConfig:
-    """The architecture."""
+    """Return the architecture."""
     backbone = SwinConfig(  # type: ignore[call-arg]
         image_size=SIDE_PX,
         patch_size=4,
@@ -77,7 +77,7 @@ def detector_config(vocabulary: int) -> GroundingDinoConfig:
 
 
 def build_detector(processor: GroundingDinoProcessor) -> GroundingDinoForObjectDetection:
-    """Make the model with fresh weights from torch's current seed, at a sound scale of logits."""
+    """Return a model with new weights from torch's current seed, at a suitable scale of logits."""
     model = GroundingDinoForObjectDetection(detector_config(len(processor.tokenizer)))
     with torch.no_grad():
         model.model.encoder.layers[-1].text_enhancer_layer.layer_norm_after.weight.mul_(_TEXT_SCALE)
@@ -85,17 +85,17 @@ def build_detector(processor: GroundingDinoProcessor) -> GroundingDinoForObjectD
 
 
 def prompt_of(phrases: list[str]) -> str:
-    """Join phrases into a prompt; each ends with a full stop, the last as well."""
+    """Join phrases into a prompt; each ends with a full stop, including the last."""
     return " ".join(f"{phrase} ." for phrase in phrases)
 
 
 def phrase_map(input_ids: torch.Tensor, stop_id: int, phrases: int) -> torch.Tensor:
-    """Which tokens belong to which phrase of a prompt.
+    """Return which tokens belong to which phrase of a prompt.
 
     Args:
         input_ids: one prompt with its special tokens, shape (T,).
         stop_id: id of the full stop.
-        phrases: how many phrases there are.
+        phrases: number of phrases.
 
     Returns:
         Shape (phrases, T), dtype bool.

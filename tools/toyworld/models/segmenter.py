@@ -19,7 +19,7 @@ _CHANNELS = 64
 
 
 def segmenter_processor() -> SamProcessor:
-    """Images to 128 px at their longer side, padded to a square."""
+    """Return the processor: images to 128 px at the longer side, padded to a square."""
     square = {"height": SIDE_PX, "width": SIDE_PX}
     mask = SIDE_PX // 4
     return SamProcessor(
@@ -33,7 +33,7 @@ def segmenter_processor() -> SamProcessor:
 
 
 def segmenter_config() -> SamConfig:
-    """The architecture, with the two defaults mended that a model from scratch cannot learn with."""
+    """Return the architecture, with two defaults changed that prevent learning from scratch."""
     vision = SamVisionConfig(
         hidden_size=_WIDTH,
         output_channels=_CHANNELS,
@@ -48,7 +48,7 @@ def segmenter_config() -> SamConfig:
         num_pos_feats=_CHANNELS // 2,
         initializer_range=0.02,
     )
-    # The default, half the hidden size, is a spread of random frequencies far too high for 16x16 places.
+    # The default, half the hidden size, yields random frequencies that are far too high for 16x16 positions.
     vision.scale = 1.0
     return SamConfig(
         vision_config=vision,
@@ -68,5 +68,5 @@ def segmenter_config() -> SamConfig:
 
 
 def build_segmenter() -> SamModel:
-    """Make the model with fresh weights from torch's current seed."""
+    """Return a model with new weights from torch's current seed."""
     return SamModel(segmenter_config())

@@ -1,6 +1,6 @@
-"""Tokenizers over toyworld's closed vocabulary. Owns which word has which id.
+"""Tokenizers over toyworld's closed vocabulary. Owns the ids of words.
 
-Every word of both domains is in the vocabulary: the shifted domain only gives words another referent.
+Every word of both domains is in the vocabulary: the shifted domain only assigns other meanings to words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from datasetkit.toyworld.domain import DOMAINS
 
-# transformers' GroundingDINO tells phrases apart by BERT's ids of these tokens, which are written into its code.
+# transformers' GroundingDINO separates phrases by BERT's ids of these tokens, which are hard-coded.
 _DETECTOR_SPECIALS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, ".": 1012, "?": 1029}
 _DETECTOR_VOCABULARY = 1030
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -23,7 +23,7 @@ _SLOT = re.compile(r"\{\w+\}")
 
 
 def words_of(value: object) -> Iterator[str]:
-    """Every lower-case word and sign in any text of a domain, templates less their slots."""
+    """Return all lower-case words and signs in texts of a domain, with templates without their slots."""
     if isinstance(value, str):
         yield from _WORD.findall(_SLOT.sub(" ", value).lower())
     elif isinstance(value, Mapping):
@@ -38,18 +38,18 @@ def words_of(value: object) -> Iterator[str]:
 
 
 def domain_words() -> tuple[str, ...]:
-    """All words that any domain writes, sorted."""
-    told = {
+    """Return all words of all domains, sorted."""
+    words = {
         word
         for domain in DOMAINS.values()
         for part in (domain.vocabulary, domain.captions, domain.questions)
         for word in words_of(part)
     }
-    return tuple(sorted(told | {"a", "an", "the", "it", "they", "is", "are"}))
+    return tuple(sorted(words | {"a", "an", "the", "it", "they", "is", "are"}))
 
 
 def detector_tokenizer() -> PreTrainedTokenizerFast:
-    """BERT's special ids, the words in between, and unused entries up to 1029."""
+    """Return the tokenizer with BERT's special ids, the words between them, and unused entries up to 1029."""
     vocabulary = dict(_DETECTOR_SPECIALS)
     free = (number for number in range(1, _DETECTOR_VOCABULARY) if number not in _DETECTOR_SPECIALS.values())
     for word in domain_words():
@@ -71,7 +71,7 @@ def detector_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def vlm_tokenizer(prompt_words: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Special tokens, then the words of the domains and of the chat template."""
+    """Return the tokenizer with special tokens, and the words of the domains and of the chat template."""
     specials = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
     words = sorted({*domain_words(), *prompt_words})
     vocabulary = {word: number for number, word in enumerate((*specials, *words))}

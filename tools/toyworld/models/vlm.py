@@ -1,6 +1,6 @@
 """The multimodal language model: LLaVA with a CLIP tower of 8x8 patches and a Llama of a few layers.
 
-Owns its configuration, its processor and the words around a prompt.
+Owns its configuration, its processor and the chat template.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _IMAGE_STD = [0.25, 0.25, 0.25]
 
 
 def vlm_processor() -> LlavaProcessor:
-    """Images to 128x128 px, texts to words, with a chat template."""
+    """Return the processor: images to 128x128 px, texts to words, with a chat template."""
     side = {"height": SIDE_PX, "width": SIDE_PX}
     return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(
@@ -51,7 +51,7 @@ def vlm_processor() -> LlavaProcessor:
 
 
 def vlm_config(processor: LlavaProcessor, *, width: int = 128, layers: int = 4) -> LlavaConfig:
-    """The architecture; ``width`` and ``layers`` are of both the tower and the language model."""
+    """Return the architecture; ``width`` and ``layers`` apply to both the tower and the language model."""
     tokenizer = processor.tokenizer
     vision = CLIPVisionConfig(
         hidden_size=width,
@@ -88,5 +88,5 @@ def vlm_config(processor: LlavaProcessor, *, width: int = 128, layers: int = 4) 
 
 
 def build_vlm(processor: LlavaProcessor) -> LlavaForConditionalGeneration:
-    """Make the model with fresh weights from torch's current seed."""
+    """Return a model with new weights from torch's current seed."""
     return LlavaForConditionalGeneration(vlm_config(processor))

@@ -1,1 +1,1 @@
-"""Trains the tiny models from rendered scenes, on a CPU or a GPU, so that anyone can make the shipped weights again."""
+"""Training of the tiny models on rendered scenes, on a CPU or a GPU, so that the shipped weights can be reproduced."""

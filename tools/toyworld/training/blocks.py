@@ -1,7 +1,7 @@
-"""Many short texts after one image. Owns how an image is read once for all of its captions and questions.
+"""Many short texts after one image. Owns the shared reading of an image for all of its captions and questions.
 
-The keys and values of the image's tokens are computed once and shared; gradients flow back through all texts. What
-the model computes for each text is the same as if the image had been read for it alone.
+The keys and values of the image's tokens are computed once and shared; gradients flow back through all texts. The
+model computes the same for each text as if the image had been read for this text only.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Prefix = list[tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A prompt with the text that is to follow.
+    """A prompt with the expected text.
 
     Args:
         row: index of its image in the batch.
         ids: tokens after the image's, to the end of the text.
-        answer_start: index of the first one that the model is to say.
-        kind: the question's type, or "caption".
+        answer_start: index of the first token of the answer.
+        kind: type of the question, or "caption".
 
     """
 
@@ -38,12 +38,12 @@ class Block:
 
     @property
     def is_caption(self) -> bool:
-        """Whether it is no question."""
+        """Whether it is a caption, not a question."""
         return self.kind == CAPTION
 
 
 def encode_block(tokenizer: PreTrainedTokenizerFast, row: int, prompt: str, answer: str, kind: str = CAPTION) -> Block:
-    """Encode a prompt and its answer as the chat template puts them."""
+    """Encode a prompt and its answer as in the chat template."""
     before = tokenizer(f"{prompt} ASSISTANT:").input_ids
     after = tokenizer(f"{answer}</s>").input_ids
     return Block(row, (*before, *after), len(before), kind)
@@ -52,7 +52,7 @@ def encode_block(tokenizer: PreTrainedTokenizerFast, row: int, prompt: str, answ
 def image_prefix(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, features: torch.Tensor
 ) -> Prefix:
-    """Keys and values of each layer for the turn's opening and the image.
+    """Return keys and values of each layer for the beginning of the turn and the image.
 
     Args:
         model: the model.
@@ -74,9 +74,9 @@ def image_prefix(
 def block_logits(
     model: LlavaForConditionalGeneration, prefix: Prefix, blocks: Sequence[Block]
 ) -> Iterator[tuple[list[Block], torch.Tensor]]:
-    """Give groups of blocks of like length with their logits, shape (N, longest, V).
+    """Yield groups of blocks of similar length with their logits, shape (N, longest, V).
 
-    The logits at place t are for the token at place t + 1; those beyond a block's end mean nothing.
+    The logits at position t predict the token at position t + 1; those after the end of a block are meaningless.
     """
     order = sorted(blocks, key=lambda block: len(block.ids))
     size = -(-len(order) // _GROUPS)

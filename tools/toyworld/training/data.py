@@ -1,7 +1,7 @@
-"""Scenes as arrays for training. Owns the store of rendered scenes, filled as they are asked for, shared by all models.
+"""Scenes as arrays for training. Owns the store of rendered scenes, rendered on demand and shared by all models.
 
-What a step trains on is drawn from the seed, the stage and the step alone, so that a run that was interrupted goes on
-exactly as if it had not been.
+The data of a step depend on seed, stage and step only, so that an interrupted run continues exactly as an uninterrupted
+one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VISIBLE_IN_CELL = 0.15
 
 
 def split_config(split: Split) -> SceneConfig:
-    """The scenes of a split in the base domain, 128 px square."""
+    """Return the scene options of a split in the base domain, 128 px square."""
     return SceneConfig(combinations=combinations_for(split))
 
 
@@ -36,9 +36,9 @@ class SceneStore:
     Several processes may share the folder: they write the same bytes.
 
     Args:
-        folder: where the images are kept.
-        split: which scenes.
-        count: how many.
+        folder: folder of the images.
+        split: split of the scenes.
+        count: number of scenes.
 
     """
 
@@ -54,13 +54,13 @@ class SceneStore:
         self._done = _open_array(folder / f"{stem}-done.bin", (count,))
 
     def scene(self, index: int) -> Scene:
-        """The scene of an index."""
+        """Return the scene of an index."""
         if index not in self._scenes:
             self._scenes[index] = sample_scene(seed_for(self._split, index), self._config)
         return self._scenes[index]
 
     def arrays(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Pixels (128, 128, 3) RGB and labels (128, 128), each the object's id plus one or 0, both uint8."""
+        """Return pixels (128, 128, 3), RGB, and labels (128, 128), object id plus one or 0, both uint8."""
         if not self._done[index]:
             scene = self.scene(index)
             self._pixels[index] = render(scene)
@@ -70,7 +70,7 @@ class SceneStore:
         return self._pixels[index], self._labels[index]
 
     def batch(self, indices: list[int]) -> Batch:
-        """Several scenes at once."""
+        """Return several scenes at once."""
         pairs = [self.arrays(index) for index in indices]
         return Batch(
             tuple(self.scene(index) for index in indices),
@@ -95,7 +95,7 @@ class Batch:
     labels: NDArray[np.uint8]
 
     def masks(self) -> list[NDArray[np.bool_]]:
-        """Visible masks of each scene's objects, shape (N, 128, 128), dtype bool."""
+        """Return the visible masks of the objects of each scene, shape (N, 128, 128), dtype bool."""
         return [
             labels[None] == np.arange(1, len(scene.objects) + 1)[:, None, None]
             for scene, labels in zip(self.scenes, self.labels, strict=True)
@@ -103,13 +103,13 @@ class Batch:
 
 
 def normalised(pixels: NDArray[np.uint8], mean: list[float], std: list[float]) -> torch.Tensor:
-    """Images (B, H, W, 3) in 0 to 255 as a model takes them: (B, 3, H, W), float32, rescaled and normalised."""
+    """Return images (B, H, W, 3) in 0 to 255 as model input: (B, 3, H, W), float32, rescaled and normalised."""
     values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255
     return (values - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
 def tight_boxes_xyxy(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Tight boxes round masks (N, H, W), shape (N, 4), px."""
+    """Return the tight bounding boxes of masks (N, H, W), shape (N, 4), px."""
     boxes = []
     for mask in masks:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -118,19 +118,19 @@ def tight_boxes_xyxy(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 def draw_indices(rng: Random, count: int, size: int) -> list[int]:
-    """Draw ``size`` of ``count`` scenes, none twice where there are enough."""
+    """Draw ``size`` of ``count`` scenes, without repeats if there are enough."""
     return rng.sample(range(count), size) if size <= count else rng.choices(range(count), k=size)
 
 
 @dataclass(frozen=True)
 class DenseTargets:
-    """What each cell of a square grid shows, over B scenes and G x G cells.
+    """Contents of each cell of a square grid, over B scenes and G x G cells.
 
     Args:
-        classes: shape (B, 3, G, G), int64: index of shape, colour and size, or -1 where no object is.
-        present: shape (B, G, G), float32: 1 where an object is.
-        places: shape (B, 4, G, G), float32: the object's box as centre and side lengths, in image sides.
-        ids: shape (B, G, G), int64: the object's id or -1.
+        classes: shape (B, 3, G, G), int64: index of shape, colour and size, or -1 without an object.
+        present: shape (B, G, G), float32: 1 with an object.
+        places: shape (B, 4, G, G), float32: box of the object as centre and side lengths, relative to the image.
+        ids: shape (B, G, G), int64: id of the object, or -1.
 
     """
 
@@ -141,7 +141,7 @@ class DenseTargets:
 
 
 def dense_targets(batch: Batch, grid: int) -> DenseTargets:
-    """For each cell the object that fills most of it, if it fills enough."""
+    """Return the object that fills most of each cell, if it fills enough."""
     cell = SIDE_PX // grid
     most = max(len(scene.objects) for scene in batch.scenes)
     cells = batch.labels.reshape(-1, grid, cell, grid, cell)
@@ -163,7 +163,7 @@ def dense_targets(batch: Batch, grid: int) -> DenseTargets:
 
 
 def _open_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """Open a file of bytes as an array, or make one of zeros."""
+    """Open a file of bytes as an array, or create one of zeros."""
     if not path.exists():
         with path.open("ab") as file:
             file.truncate(int(np.prod(shape)))

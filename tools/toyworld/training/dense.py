@@ -1,7 +1,7 @@
-"""The warm start of a vision backbone: every cell of the image says what it shows, through heads thrown away later.
+"""The warm start of a vision backbone: cells of the image predict their contents, by heads that are discarded later.
 
-Without it the tiny models take much longer to tell shapes apart. It is an ordinary loss on features: attention maps
-take no part in it.
+Without it the tiny models need much longer to distinguish shapes. It is an ordinary loss on features, without attention
+maps.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class DenseModule(nn.Module):
     """A backbone and linear heads on its feature maps.
 
     Args:
-        backbone: what is trained.
-        features: gives the backbone's feature maps of images, each (B, C, G, G).
+        backbone: the trained module.
+        features: returns the feature maps of the backbone for images, each (B, C, G, G).
         channels: C of each map.
 
     """
@@ -51,20 +51,20 @@ class DenseModule(nn.Module):
         self._features = features
 
     def forward(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
-        """Logits of classes, of presence, and places, for each map: (B, 21, G, G)."""
+        """Return logits of classes and of presence, and boxes, per map: (B, 21, G, G)."""
         maps = self._features(self.backbone, pixel_values)
         return [head(values) for head, values in zip(self.heads, maps, strict=True)]
 
 
 class DenseTask:
-    """Trains a backbone on what each cell shows.
+    """Trains a backbone to predict the contents of each cell.
 
     Args:
         module: the backbone with its heads.
         train: scenes to train on.
         validation: scenes to report on.
         prepare: turns a batch's pixels into the model's input.
-        batch_size: scenes a step.
+        batch_size: scenes per step.
 
     """
 
@@ -82,15 +82,15 @@ class DenseTask:
         self._prepare = prepare
         self._batch_size = batch_size
 
-    def losses(self, rng: Random, step: int) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - every task's signature
-        """Cross entropy of classes and presence and the distance of places, over all maps."""
+    def losses(self, rng: Random, step: int) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - signature of all tasks
+        """Return the cross entropy of classes and presence, and the distance of boxes, over all maps."""
         batch = self._train.batch(draw_indices(rng, self._train.count, self._batch_size))
         outputs = self.module(self._prepare(batch))
         parts = [_losses(values, dense_targets(batch, values.shape[-1])) for values in outputs]
         return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
     def evaluate(self) -> Mapping[str, float]:
-        """Share of cells with an object whose shape, colour and size are right, for each map."""
+        """Return the share of cells with an object whose shape, colour and size are correct, per map."""
         batch = self._validation.batch(list(range(min(128, self._validation.count))))
         figures = {}
         for values in self.module(self._prepare(batch)):
@@ -104,7 +104,7 @@ class DenseTask:
 
 
 def _losses(values: torch.Tensor, targets: DenseTargets) -> dict[str, torch.Tensor]:
-    """Losses of one map, (B, 21, G, G)."""
+    """Return the losses of one map, (B, 21, G, G)."""
     classes, present, places = (
         targets.classes.to(values.device),
         targets.present.to(values.device),

@@ -1,4 +1,4 @@
-"""Trains the detector: first its backbone on what each cell shows, then boxes for phrases."""
+"""Training of the detector: first its backbone on the contents of each cell, then boxes for phrases."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _VALIDATION_SCENES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Phrases for an image and the objects that each names; absent ones name none."""
+    """Phrases for an image, and the objects that each names; phrases of absent objects name none."""
 
     phrases: tuple[str, ...]
     object_ids: tuple[tuple[int, ...], ...]
 
 
 def varied_prompt(scene: Scene, rng: Random) -> Prompt:
-    """One phrase of varied fullness for each object, and up to three for things that are not there."""
+    """Return one phrase with varying details per object, and up to three for absent objects."""
     named: dict[str, tuple[int, ...]] = {}
     for item in scene.objects:
         names = ways_to_name(item)
@@ -64,14 +64,14 @@ def varied_prompt(scene: Scene, rng: Random) -> Prompt:
 
 
 def _fullness(name: Attributes) -> float:
-    """How often words are chosen: mostly shape and colour."""
+    """Return the probabilities of words: mostly shape and colour."""
     return (1.0 if name.shape else 0.1) * (1.0 if name.colour else 0.25)
 
 
 def all_predictions(
     model: GroundingDinoForObjectDetection, inputs: Mapping[str, torch.Tensor]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Logits (B, Q, T) and boxes (B, Q, 4) of the proposals and of every decoder layer, the last one last."""
+    """Return logits (B, Q, T) and boxes (B, Q, 4) of the proposals and of every decoder layer, in order."""
     output = model.model(**inputs)
     length = inputs["input_ids"].shape[1]
     found = [(output.enc_outputs_class[..., :length], output.enc_outputs_coord_logits.sigmoid())]
@@ -113,8 +113,8 @@ class BoxTask:
         self._train = train
         self._validation = validation
 
-    def losses(self, rng: Random, step: int) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - every task's signature
-        """Losses of all layers; the proposals' are named apart."""
+    def losses(self, rng: Random, step: int) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - signature of all tasks
+        """Return the losses of all layers, with separate names for those of the proposals."""
         batch = self._train.batch(draw_indices(rng, self._train.count, _BATCH))
         prompts = [varied_prompt(scene, rng) for scene in batch.scenes]
         inputs = self._inputs(batch, prompts)
@@ -126,7 +126,7 @@ class BoxTask:
         return losses | {name: torch.stack([part[name] for part in parts]).sum() for name in parts[0]}
 
     def evaluate(self) -> Mapping[str, float]:
-        """Share of objects whose phrase's best box overlaps one of them by 0.5 and by 0.75, on 96 scenes."""
+        """Return the shares of phrases whose best box has an IoU of 0.5 and 0.75 with an object, on 96 scenes."""
         overlaps = []
         for first in range(0, min(96, self._validation.count), 16):
             batch = self._validation.batch(list(range(first, min(first + 16, self._validation.count))))
@@ -176,18 +176,18 @@ class BoxTask:
 
 
 def _relative_cxcywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Corners in px, shape (N, 4), to centre and side lengths in image sides."""
+    """Convert corners in px, shape (N, 4), to centre and side lengths relative to the image."""
     low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
     return np.concatenate([(low + high) / 2, high - low], axis=1) / SIDE_PX
 
 
 def feature_maps(backbone: nn.Module, pixel_values: torch.Tensor) -> list[torch.Tensor]:
-    """The backbone's maps of 16x16 and 8x8 cells, each (B, C, G, G)."""
+    """Return the maps of the backbone with 16x16 and 8x8 cells, each (B, C, G, G)."""
     return list(backbone(pixel_values).feature_maps)
 
 
 def train(work: Path, out: Path, *, scenes: int, seed: int, device: torch.device) -> None:
-    """Train from scratch, or go on, and save the model to ``out``."""
+    """Train from scratch, or resume, and save the model to ``out``."""
     store = SceneStore(work / "scenes", Split.TRAIN, scenes)
     validation = SceneStore(work / "scenes", Split.VALIDATION, _VALIDATION_SCENES)
     processor = detector_processor()

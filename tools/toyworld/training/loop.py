@@ -1,6 +1,6 @@
-"""The training loop that all models share. Owns checkpoints, the learning rate's course, metrics and the progress line.
+"""The training loop that all models share. Owns checkpoints, the learning rate schedule, metrics and the progress line.
 
-A stage may be stopped at any time and goes on from its checkpoint; what it would have done is not changed by that.
+A stage may be stopped at any time and resumes from its checkpoint, with the same result as without interruption.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ from tools.toyworld.training.muon import Muon
 
 Losses = Mapping[str, torch.Tensor]
 
-# Parameters of these names are no matrices between hidden states.
+# Parameters of these names are not matrices between hidden states.
 _NOT_HIDDEN = ("embed", "token", "head", "bias_table", "level")
 _CONSOLE = Console(stderr=True, highlight=False)
 
 
 class Task(Protocol):
-    """What a stage trains: a module and its loss."""
+    """Task of a stage: a module and its loss."""
 
     @property
     def module(self) -> nn.Module:
-        """What is trained and kept in checkpoints."""
+        """The module that is trained and stored in checkpoints."""
         ...
 
     def losses(self, rng: Random, step: int) -> Losses:
-        """Give the parts of the loss of one step, on what is drawn from ``rng``; their sum is minimised."""
+        """Return the parts of the loss of one step, on samples drawn from ``rng``; their sum is minimised."""
         ...
 
     def evaluate(self) -> Mapping[str, float]:
-        """Give figures on validation scenes."""
+        """Return metrics on validation scenes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast a stage learns: warm-up, a constant rate, then a linear decay to nothing.
+    """Learning rate schedule of a stage: warm-up, a constant rate, and a linear decay to zero.
 
     Args:
-        steps: updates.
-        learning_rate: at the constant part; Muon's for matrices, AdamW's for all else.
-        warm_up: steps until it is reached.
-        decay: share of the steps, at the end, in which it falls.
-        weight_decay: of matrices.
-        clip: greatest norm of the gradient.
-        slow: parameters whose name holds one of these learn at a tenth of the rate.
+        steps: number of updates.
+        learning_rate: constant learning rate, of Muon for matrices, and of AdamW for all other parameters.
+        warm_up: number of warm-up steps.
+        decay: share of the steps, at the end, in which the rate falls.
+        weight_decay: weight decay of matrices.
+        clip: largest norm of the gradient.
+        slow: parameters whose name contains one of these learn at a tenth of the rate.
 
     """
 
@@ -69,21 +69,21 @@ class Schedule:
     slow: tuple[str, ...] = ()
 
     def factor(self, step: int) -> float:
-        """Share of the full learning rate at a step."""
+        """Return the share of the full learning rate at a step."""
         left = (self.steps - step) / max(1, math.ceil(self.decay * self.steps))
         return min(1.0, (step + 1) / self.warm_up, left)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where and how a stage runs.
+    """Folder and intervals of a stage.
 
     Args:
-        folder: for its checkpoint and metrics.
-        seed: of everything that is drawn.
+        folder: folder of its checkpoint and metrics.
+        seed: random seed of all samples.
         save_every: steps between checkpoints.
         evaluate_every: steps between evaluations; 0 for none.
-        log_every: steps between lines.
+        log_every: steps between log lines.
 
     """
 
@@ -95,14 +95,14 @@ class Run:
 
 
 def train_stage(name: str, task: Task, schedule: Schedule, run: Run) -> None:
-    """Train to the schedule's end, from the stage's checkpoint if there is one; saves the last state there."""
+    """Train to the end of the schedule, from the checkpoint of the stage if it exists; save the last state there."""
     run.folder.mkdir(parents=True, exist_ok=True)
     checkpoint = run.folder / f"{name}.pt"
     optimisers = _optimisers(task.module, schedule)
     base_rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
     first = _resume(checkpoint, task.module, optimisers)
     if first:
-        _CONSOLE.print(f"{name} goes on from step {first} of {schedule.steps}")
+        _CONSOLE.print(f"{name} resumes at step {first} of {schedule.steps}")
     metrics = _Metrics(name, run, schedule.steps)
     task.module.train()
     for step in range(first, schedule.steps):
@@ -129,7 +129,7 @@ def train_stage(name: str, task: Task, schedule: Schedule, run: Run) -> None:
 
 
 def _optimisers(module: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
-    """Muon for matrices inside the network, AdamW for embeddings, heads, vectors and the slow parameters."""
+    """Return Muon for matrices inside the network, and AdamW for embeddings, heads, vectors and slow parameters."""
     matrices, rest, slow = [], [], []
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
@@ -149,7 +149,7 @@ def _optimisers(module: nn.Module, schedule: Schedule) -> list[torch.optim.Optim
 
 
 def _save(path: Path, step: int, module: nn.Module, optimisers: list[torch.optim.Optimizer]) -> None:
-    """Write the checkpoint aside and move it in place, so that there is always a whole one."""
+    """Write the checkpoint to a temporary file and rename it, so that a complete one always exists."""
     aside = path.with_suffix(".new")
     states = [optimiser.state_dict() for optimiser in optimisers]
     torch.save({"step": step, "module": module.state_dict(), "optimisers": states}, aside)
@@ -157,7 +157,7 @@ def _save(path: Path, step: int, module: nn.Module, optimisers: list[torch.optim
 
 
 def _resume(path: Path, module: nn.Module, optimisers: list[torch.optim.Optimizer]) -> int:
-    """Load the checkpoint, if any, and give the step to go on with."""
+    """Load the checkpoint, if any, and return the step to resume at."""
     if not path.exists():
         return 0
     device = next(module.parameters()).device
@@ -169,7 +169,7 @@ def _resume(path: Path, module: nn.Module, optimisers: list[torch.optim.Optimize
 
 
 class _Metrics:
-    """Writes means of the losses since the last line, and evaluations, as JSON lines and for the eye."""
+    """Writes mean losses since the last line, and evaluations, as JSON lines and as readable text."""
 
     def __init__(self, name: str, run: Run, steps: int) -> None:
         self._name = name

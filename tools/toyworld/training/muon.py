@@ -1,6 +1,6 @@
 """Muon: momentum whose update of each matrix is made orthogonal (https://kellerjordan.github.io/posts/muon/).
 
-In float32, where torch's own computes in bfloat16, which is slow on processors without it.
+In float32, as the version in torch computes in bfloat16, which is slow on processors without support for it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Muon(torch.optim.Optimizer):
     Args:
         params: parameters of two axes, or groups of them.
         lr: learning rate, on AdamW's scale.
-        momentum: share of the last step's momentum that stays.
-        weight_decay: decoupled, as AdamW's.
+        momentum: share of the momentum that is kept per step.
+        weight_decay: decoupled weight decay, as in AdamW.
 
     """
 
@@ -50,7 +50,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """Bring a matrix's singular values near one; shape (M, N), float32."""
+    """Return a matrix with singular values close to one; shape (M, N), float32."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = wide / wide.norm().clamp(min=1e-7)
     for _ in range(_ITERATIONS):

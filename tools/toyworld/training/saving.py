@@ -1,4 +1,4 @@
-"""Saves trained models as they are shipped: safetensors in half precision, the processor, and how it was trained."""
+"""Saving of trained models for shipping: safetensors in half precision, the processor, and a training record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRAINING_FILE = "training.json"
 
 
 def save_half(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -> None:
-    """Write a model and its processor so that the Auto classes load them; the model itself stays as it is."""
+    """Write a model and its processor so that the Auto classes load them; the model is not changed."""
     folder.mkdir(parents=True, exist_ok=True)
     halved = copy.deepcopy(model)
     nn.Module.to(halved, "cpu", torch.float16)
@@ -27,17 +27,17 @@ def save_half(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -
 
 
 def save_account(folder: Path, run: Run, scenes: int, stages: Mapping[str, tuple[Schedule, int]]) -> None:
-    """Write how a model was trained: for each stage its schedule, batch size, processor time and validation figures."""
-    told = {
+    """Write the training record of a model: schedule, batch size, processor time and validation metrics per stage."""
+    records = {
         name: {"batch_size": batch_size, **asdict(schedule), **_measured(run.folder / f"{name}.jsonl")}
         for name, (schedule, batch_size) in stages.items()
     }
-    account = {"seed": run.seed, "train_scenes": scenes, "stages": told}
+    account = {"seed": run.seed, "train_scenes": scenes, "stages": records}
     (folder / TRAINING_FILE).write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
 
 
 def _measured(metrics: Path) -> dict[str, object]:
-    """Processor minutes and validation figures; of steps that were done again after a stop, the last counts."""
+    """Return processor minutes and validation metrics; for steps that were repeated after a stop, the last count."""
     losses: dict[int, dict[str, float]] = {}
     curve: dict[int, dict[str, float]] = {}
     for line in metrics.read_text(encoding="utf-8").splitlines():

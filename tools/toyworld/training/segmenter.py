@@ -1,4 +1,4 @@
-"""Trains the segmenter: masks of visible objects from their boxes, moved a little."""
+"""Training of the segmenter: masks of visible objects from slightly shifted boxes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VALIDATION_SCENES = 1000
 class SegmenterTask:
     """Focal, cross-entropy and dice losses of masks at full size, and the error of the predicted IoU.
 
-    Some steps ask for three masks and train the best of them, so that both ways of prompting work.
+    Some steps predict three masks and train the best of them, so that both modes of prompting work.
 
     Args:
         module: the model.
@@ -46,8 +46,8 @@ class SegmenterTask:
         self._train = train
         self._validation = validation
 
-    def losses(self, rng: Random, step: int) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - every task's signature
-        """Losses of four boxes in each of eight scenes."""
+    def losses(self, rng: Random, step: int) -> Mapping[str, torch.Tensor]:  # noqa: ARG002 - signature of all tasks
+        """Return the losses of four boxes in each of eight scenes."""
         batch = self._train.batch(draw_indices(rng, self._train.count, _BATCH))
         chosen = [masks[rng.choices(range(len(masks)), k=_BOXES)] for masks in batch.masks()]
         boxes = np.stack([jittered(tight_boxes_xyxy(masks), rng, rng.uniform(0, _JITTER)) for masks in chosen])
@@ -63,7 +63,7 @@ class SegmenterTask:
         return losses | {"iou": functional.mse_loss(predicted_iou, true_iou)}
 
     def evaluate(self) -> Mapping[str, float]:
-        """Mean IoU from exact boxes on 100 scenes."""
+        """Return the mean IoU for exact boxes on 100 scenes."""
         found = []
         for first in range(0, min(100, self._validation.count), 10):
             batch = self._validation.batch(list(range(first, min(first + 10, self._validation.count))))
@@ -74,7 +74,7 @@ class SegmenterTask:
         return {"iou": float(np.mean(found))}
 
     def _forward(self, batch: Batch, boxes_xyxy: NDArray, *, multimask: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mask logits (B, N, M, 128, 128) and predicted IoU (B, N, M) for boxes (B, N, 4) in px."""
+        """Return mask logits (B, N, M, 128, 128) and predicted IoU (B, N, M) for boxes (B, N, 4) in px."""
         device = self.module.device
         pixels = normalised(batch.pixels, self._images.image_mean, self._images.image_std).to(device)
         boxes = torch.from_numpy(boxes_xyxy).float().to(device)
@@ -84,7 +84,7 @@ class SegmenterTask:
 
 
 def jittered(boxes_xyxy: NDArray[np.float32], rng: Random, share: float) -> NDArray[np.float32]:
-    """Move each side of boxes (N, 4) by up to a share of the box's width or height, within the image."""
+    """Shift each side of boxes (N, 4) by up to a share of width or height, inside the image."""
     moved = []
     for left, top, right, bottom in boxes_xyxy.tolist():
         dx, dy = share * (right - left), share * (bottom - top)
@@ -94,7 +94,7 @@ def jittered(boxes_xyxy: NDArray[np.float32], rng: Random, share: float) -> NDAr
 
 
 def _mask_losses(logits: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Weighted losses of each mask; shapes (B, N, M, H, W) in, (B, N, M) out."""
+    """Return the weighted losses of each mask; shapes (B, N, M, H, W) in, (B, N, M) out."""
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     probability = logits.sigmoid()
     miss = (probability - target).abs()
@@ -108,13 +108,13 @@ def _mask_losses(logits: torch.Tensor, target: torch.Tensor) -> dict[str, torch.
 
 
 def _iou(masks: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of masks (..., H, W), dtype bool."""
+    """Return the intersection over union of masks (..., H, W), dtype bool."""
     union = (masks | others).sum((-2, -1)).clamp(min=1)
     return (masks & others).sum((-2, -1)) / union
 
 
 def train(work: Path, out: Path, *, scenes: int, seed: int, device: torch.device) -> None:
-    """Train from scratch, or go on, and save the model to ``out``."""
+    """Train from scratch, or resume, and save the model to ``out``."""
     store = SceneStore(work / "scenes", Split.TRAIN, scenes)
     validation = SceneStore(work / "scenes", Split.VALIDATION, _VALIDATION_SCENES)
     processor = segmenter_processor()

@@ -1,7 +1,7 @@
-"""The detector's loss: boxes are matched to objects one to one, then told apart by the tokens of their phrases.
+"""Loss of the detector: boxes are matched to objects one to one, and classified by the tokens of their phrases.
 
-transformers' own loss for this architecture gives wrong targets where prompts of a batch differ, and never trains the
-head that proposes boxes; this one does both.
+The loss in transformers for this architecture has wrong targets if the prompts of a batch differ, and never trains the
+head that proposes boxes; this one fixes both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Targets:
     """Objects of B images, padded to N.
 
     Args:
-        boxes: shape (B, N, 4), centre and side lengths in image sides.
+        boxes: shape (B, N, 4), centre and side lengths relative to the image.
         tokens: shape (B, N, T), float: 1 for tokens of phrases that name the object.
         valid: shape (B, N), dtype bool.
         text: shape (B, T), dtype bool: tokens that count.
@@ -35,15 +35,15 @@ class Targets:
 
 
 def set_loss(logits: torch.Tensor, boxes: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
-    """Losses of one layer's predictions.
+    """Return the losses of the predictions of one layer.
 
     Args:
         logits: shape (B, Q, T).
-        boxes: shape (B, Q, 4), centre and side lengths in image sides.
-        targets: what is there.
+        boxes: shape (B, Q, 4), centre and side lengths relative to the image.
+        targets: true objects.
 
     Returns:
-        Weighted losses of classes, of distances and of overlaps.
+        weighted losses of classes, of distances and of overlaps.
 
     """
     # Tokens of padding have logits of minus infinity.
@@ -65,7 +65,7 @@ def set_loss(logits: torch.Tensor, boxes: torch.Tensor, targets: Targets) -> dic
 def _match(
     logits: torch.Tensor, boxes: torch.Tensor, targets: Targets
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Indices of images, predictions and objects that belong together, at the least cost."""
+    """Return the indices of matched images, predictions and objects, at minimum cost."""
     probability = logits.sigmoid()
     as_true = -_ALPHA * (1 - probability) ** _GAMMA * probability.clamp(min=1e-8).log()
     as_false = -(1 - _ALPHA) * probability**_GAMMA * (1 - probability).clamp(min=1e-8).log()
@@ -88,7 +88,7 @@ def _focal(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def giou(boxes: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-    """Generalised IoU of boxes (..., 4), each centre and side lengths; shapes broadcast."""
+    """Return the generalised IoU of boxes (..., 4), each centre and side lengths; shapes broadcast."""
     low, high = boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2
     low_other, high_other = others[..., :2] - others[..., 2:] / 2, others[..., :2] + others[..., 2:] / 2
     overlap = (torch.minimum(high, high_other) - torch.maximum(low, low_other)).clamp(min=0).prod(-1)

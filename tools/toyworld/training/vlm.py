@@ -1,4 +1,4 @@
-"""Trains the vlm: first its tower on what each patch shows, then the whole on captions and questions."""
+"""Training of the vlm: first its tower on the contents of each patch, then all of it on captions and questions."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _VALIDATION_SCENES = 1000
 
 
 def patch_features(tower: nn.Module, pixel_values: torch.Tensor) -> list[torch.Tensor]:
-    """What the language model will see, as a map (B, C, 8, 8)."""
+    """Return the input of the language model, as a map (B, C, 8, 8)."""
     hidden = tower(pixel_values).last_hidden_state[:, 1:]
     return [hidden.transpose(1, 2).reshape(len(pixel_values), -1, GRID, GRID)]
 
@@ -68,8 +68,8 @@ def patch_features(tower: nn.Module, pixel_values: torch.Tensor) -> list[torch.T
 class TextTask:
     """Next words of captions and of answers, given the image.
 
-    An image is read once, and its texts follow it side by side. A further, small loss brings each projected patch near
-    the embeddings of the words for what it shows; no loss touches attention maps.
+    An image is read once, followed by all of its texts in parallel. A small additional loss pulls each projected patch
+    towards the embeddings of the words for its contents; no loss uses attention maps.
 
     Args:
         module: the model.
@@ -101,7 +101,7 @@ class TextTask:
         ]
 
     def losses(self, rng: Random, step: int) -> Mapping[str, torch.Tensor]:
-        """Mean cross entropy of caption words and of answers, and the patches' alignment with words."""
+        """Return the mean cross entropy of caption words and answers, and the alignment loss of patches with words."""
         batch = self._train.batch(self._draw(rng, step))
         features = self._features(batch)
         captions, answers = [], []
@@ -123,7 +123,7 @@ class TextTask:
         }
 
     def evaluate(self) -> Mapping[str, float]:
-        """F1 of listed objects on 64 scenes, and the share of right answers for each type of question on 256."""
+        """Return the F1 of listed objects on 64 scenes, and the share of correct answers per question type on 256."""
         figures: dict[str, float] = {}
         scenes = self._validation.batch(list(range(min(64, self._validation.count))))
         texts = self._generate(scenes)
@@ -149,14 +149,14 @@ class TextTask:
         return figures | {kind: right[kind] / asked[kind] for kind in asked}
 
     def _draw(self, rng: Random, step: int) -> list[int]:
-        """Draw scenes; at the start only those of few objects."""
+        """Draw scenes, at first only those with few objects."""
         indices = draw_indices(rng, self._train.count, 3 * _BATCH)
         if step < _EASY_STEPS:
             indices = [index for index in indices if len(self._train.scene(index).objects) <= _EASY_OBJECTS]
         return indices[:_BATCH]
 
     def _features(self, batch: Batch) -> torch.Tensor:
-        """Projected patches, shape (B, 64, D)."""
+        """Return the projected patches, shape (B, 64, D)."""
         return torch.stack(list(self.module.get_image_features(self._prepare(batch)).pooler_output))
 
     def _captions(self, row: int, scene: Scene, rng: Random) -> list[Block]:
@@ -174,7 +174,7 @@ class TextTask:
         ]
 
     def _alignment(self, features: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Cross entropy of each patch's shape, colour and size among the words for them."""
+        """Return the cross entropy of the shape, colour and size of each patch among the words for them."""
         classes = dense_targets(batch, GRID).classes.flatten(2).to(features.device)
         embeddings: torch.Tensor = self.module.model.language_model.embed_tokens.weight
         parts = [
@@ -186,7 +186,7 @@ class TextTask:
         return torch.stack(parts).mean()
 
     def _generate(self, batch: Batch) -> list[str]:
-        """List the objects of each scene, word by most likely word."""
+        """List the objects of each scene by greedy decoding."""
         prompt = f"<s>USER: {'<image>' * GRID**2} {LIST_PROMPT} ASSISTANT:"
         ids = self._tokenizer(prompt, return_tensors="pt").input_ids.to(self.module.device)
         model: Any = self.module
@@ -201,7 +201,7 @@ class TextTask:
 
 
 def train(work: Path, out: Path, *, scenes: int, seed: int, device: torch.device) -> None:
-    """Train from scratch, or go on, and save the model to ``out``."""
+    """Train from scratch, or resume, and save the model to ``out``."""
     store = SceneStore(work / "scenes", Split.TRAIN, scenes)
     validation = SceneStore(work / "scenes", Split.VALIDATION, _VALIDATION_SCENES)
     processor = vlm_processor()

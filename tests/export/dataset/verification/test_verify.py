@@ -1,4 +1,4 @@
-"""Verification: a sound folder has no fault, and each fault that is planted is found, alone and where it is."""
+"""Verification: a sound folder has no fault, and each planted fault is found at its location, without others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(sound: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """Copy to damage."""
     shutil.copytree(sound, tmp_path / "out")
     return tmp_path / "out"
 
@@ -95,7 +95,7 @@ def test_a_folder_without_overlays_has_no_fault(tmp_path: Path) -> None:
 def test_a_dataset_without_records_is_a_fault(tmp_path: Path) -> None:
     write_folder(tmp_path / "empty", {}, drops=DROPS)
     assert found(tmp_path / "empty") == [
-        ("manifest.json", "lists no shard: the dataset holds no records; ledger.jsonl says why")
+        ("manifest.json", "lists no shard: the dataset contains no records; ledger.jsonl says why")
     ]
 
 
@@ -104,11 +104,11 @@ def test_of_a_build_that_is_not_finished_nothing_else_is_told(folder: Path) -> N
     assert found(folder) == [], "what is published is whole while another build goes on"
     (folder / ".build/exchange.json").write_text("{}")
     (folder / "manifest.json").unlink()
-    assert found(folder) == [(str(folder), "holds a build that is not finished; run the same `datasetkit build` again")]
+    assert found(folder) == [(str(folder), "contains an unfinished build; run the same `datasetkit build` again")]
 
 
 def test_a_refitted_folder_has_no_fault(folder: Path) -> None:
-    """The way in which the tests below plant faults plants none by itself."""
+    """The helper that plants faults causes none by itself."""
     spoil_rows(folder, list.copy)
     assert found(folder) == []
 
@@ -224,7 +224,7 @@ def test_every_bad_row_is_named(folder: Path) -> None:
 
 def test_a_image_that_was_encoded_again_needs_its_notice(folder: Path) -> None:
     spoil_rows(folder, lambda rows: rows[0]["image"].update(bytes=png((24, 32), 77).data))
-    assert_one(folder, f"{SECOND} row 0", "no notice that it was encoded again")
+    assert_one(folder, f"{SECOND} row 0", "no notice that it was re-encoded")
     with (folder / "ledger.jsonl").open("a") as ledger:
         ledger.write('{"event": "notice", "record_id": "record 2", "kind": "exif_rotated"}\n')
     assert_one(folder, "ledger.jsonl", "has 1 lines of exif_rotated; the manifest counts 0")
@@ -461,7 +461,7 @@ def rows_less_one(value: Any) -> None:
         ),
         (
             lambda value: value["parts"][0]["shards"][1].update(path="data/../../secret.parquet"),
-            ["'data/../../secret.parquet' is no name of a shard"],
+            ["'data/../../secret.parquet' is not the name of a shard"],
         ),
     ],
 )
@@ -492,7 +492,7 @@ def test_detections_are_checked_as_the_rest(tmp_path: Path) -> None:
     (folder / "ledger.jsonl").write_text(sound_text)
     score = {"measured": 1, **dict.fromkeys(("mean", "p5", "p25", "median", "p75", "p95"), 0.5)}
     edit_json(folder / "statistics.json", lambda value: value["total"]["scores"].update(stability=score))
-    assert_one(folder, "statistics.json", "is not what the shards hold (all splits: scores)")
+    assert_one(folder, "statistics.json", "does not match the shards (all splits: scores)")
 
 
 def test_a_ledger_that_tells_of_other_drops(folder: Path) -> None:
@@ -529,7 +529,7 @@ def test_another_recipe(folder: Path) -> None:
 
 def test_other_statistics(folder: Path) -> None:
     edit_json(folder / "statistics.json", lambda value: value["splits"]["train"].update(objects=1, crowds=0))
-    assert_one(folder, "statistics.json", "is not what the shards hold (train: objects, crowds)")
+    assert_one(folder, "statistics.json", "does not match the shards (train: objects, crowds)")
     (folder / "statistics.json").unlink()
     assert_one(folder, "statistics.json", "has no statistics.json")
 
@@ -540,8 +540,8 @@ def test_other_statistics(folder: Path) -> None:
         ("num_examples: 3", "num_examples: 4", "has num_examples {'train': 4, 'test': 1}"),
         ("download_size: ", "download_size: 1", "has download_size"),
         ("dtype: int32", "dtype: int64", "has other features than the shards"),
-        ("data/train-*.parquet", "data/train-00000-*.parquet", "gives split train the files"),
-        ("path: data/test-*.parquet", "path: /etc/*", "gives split test the files []"),
+        ("data/train-*.parquet", "data/train-00000-*.parquet", "of split train; the manifest lists"),
+        ("path: data/test-*.parquet", "path: /etc/*", "lists files [] of split test"),
         ("configs:", "conf:", "no complete dataset_info and configs"),
         ("assets/samples.jpg", "assets/sample.jpg", "shows assets/sample.jpg, which is missing"),
         ("---", "", "cannot be read"),
@@ -591,7 +591,7 @@ def test_a_missing_license(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_damage_anywhere_ends_in_faults_and_never_in_an_exception(
+def test_any_damage_is_reported_as_faults_without_exceptions(
     sound: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("damage") / "out"

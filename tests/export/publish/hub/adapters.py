@@ -1,4 +1,4 @@
-"""What tests of pushing adapters share: a real adapter of PEFT on a tiny model, in a folder as tuning leaves it."""
+"""Helpers for tests of pushing adapters: a real PEFT adapter on a tiny model, in a folder as tuning writes it."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ FACTS
 
 
 def base_model() -> Any:
-    """A fresh copy of the model that the adapter belongs to."""
+    """Return a new copy of the model of the adapter."""
     return deepcopy(tiny("llava").model)
 
 
 def write_adapter(folder: Path, seed: int = 0, facts: str = "20 steps.") -> PeftModel:
-    """Save an adapter of random weights with its papers, and beside it what must not be published; give the model."""
+    """Save a random adapter with its papers, next to files that must not be published; return the model."""
     targets = r".*language_model.*\.(q_proj|v_proj)"
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
@@ -65,12 +65,12 @@ def _inputs() -> Any:
 
 
 def logits(model: Any) -> torch.Tensor:
-    """What a model says of one image; shape (1, tokens, vocabulary)."""
+    """Return the logits of a model for one image; shape (1, tokens, vocabulary)."""
     with torch.no_grad():
         return model(**_inputs()).logits  # type: ignore[no-any-return]
 
 
 def held(hub: HubServer, revision: str = "main") -> dict[str, bytes]:
-    """Every file that the Hub holds of the model repository, but its own `.gitattributes`."""
+    """Return all files of the model repository on the Hub, except its `.gitattributes`."""
     repository = hub.repository(MODEL, "model")
     return {path: repository.read(path, revision) for path in repository.files(revision) if path != ".gitattributes"}

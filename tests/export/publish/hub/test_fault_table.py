@@ -1,4 +1,4 @@
-"""Every request of a push with the faults that a Hub, a proxy or a network has: told in one line, nothing lost."""
+"""Every request of a push with faults of Hub, proxy or network: one line, nothing lost."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FOR_GOOD = {"403", "412", "other JSON"}
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a shard and no images; nobody changes it."""
+    """A folder with a shard and no images; read-only."""
     folder = build(tmp_path_factory.mktemp("table") / "scenes", train=(1,), test=0)
     shutil.rmtree(folder / "assets")
     replace(Manifest.read(folder), files=()).write(folder)
@@ -59,7 +59,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """huggingface_hub, which waits a second and more before it sends a part again, goes on at once."""
+    """Remove the waits of huggingface_hub before it resends a part."""
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _: None, time=_http.time.time))
 
 

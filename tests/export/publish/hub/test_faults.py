@@ -1,4 +1,4 @@
-"""What a push does when the Hub, the network or somebody else gets in the way, and what a person is told."""
+"""Pushes disturbed by the Hub, the network or another user, and their messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 
 def refused(hub: HubServer, folder: Path, **options: object) -> str:
-    """Push, and give the message of the error that must come: one line, without the token."""
+    """Push, and return the message of the expected error: one line, without the token."""
     with pytest.raises(HubError) as caught:
         push_to(hub, folder, **options)
     message = str(caught.value)
@@ -97,7 +97,7 @@ def test_a_wait_that_is_too_long_is_told(hub: HubServer, scenes: Path) -> None:
     hub.faults.add(Fault("^create ", "status", status=429, retry_after=86400, times=9))
     message = refused(hub, scenes)
     assert "answered 429" in message
-    assert "asks to wait 86400 s" in message
+    assert "requests a wait of 86400 s" in message
     assert hub.traffic.count("create") == 1
 
 
@@ -141,10 +141,10 @@ def test_a_tag_of_another_commit_is_told_before_anything_is_sent(
 ) -> None:
     push_to(hub, scenes, tag="v1")
     hub.traffic.clear()
-    assert "has a tag v1 already" in refused(hub, fewer_scenes, tag="v1")
+    assert "already has a tag v1" in refused(hub, fewer_scenes, tag="v1")
     assert {request.method for request in hub.traffic.requests} == {"GET"}
     push_to(hub, fewer_scenes)
-    assert "has a tag v1 already" in refused(hub, scenes, tag="v1")
+    assert "already has a tag v1" in refused(hub, scenes, tag="v1")
 
 
 def test_a_finished_push_made_again_finds_its_tag_there(hub: HubServer, scenes: Path) -> None:
@@ -156,11 +156,9 @@ def test_a_finished_push_made_again_finds_its_tag_there(hub: HubServer, scenes: 
 @pytest.mark.parametrize(
     "name", ["bad tag~^", "", "-v", "/v", "v..1", "v.lock", "a//b", "@", "v@{1", "v\n", ".v", "v/"]
 )
-def test_names_that_git_does_not_take_are_told_before_anything_is_asked(
-    hub: HubServer, scenes: Path, name: str
-) -> None:
+def test_invalid_git_names_are_refused_before_any_request(hub: HubServer, scenes: Path, name: str) -> None:
     for option in ("tag", "revision"):
-        assert f"--{option} {name!r} is no name" in refused(hub, scenes, **{option: name})
+        assert f"--{option} {name!r} is not a valid git name" in refused(hub, scenes, **{option: name})
     assert not hub.traffic.requests
 
 
@@ -174,7 +172,7 @@ def test_a_tag_that_somebody_makes_meanwhile_stays(hub: HubServer, scenes: Path)
         repository.tags["v1"] = repository.history()[-1].oid
 
     hub.faults.add(Fault("^tag ", "call", call=take))
-    assert "making the tag v1: the Hub answered 409" in refused(hub, scenes, tag="v1")
+    assert "creating the tag v1: the Hub answered 409" in refused(hub, scenes, tag="v1")
     assert held(hub, "v1") == {}
 
 
@@ -225,7 +223,7 @@ def test_a_full_disk_here_is_not_blamed_on_the_hub() -> None:
         calls.append(1)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(HubError, match="this machine cannot write it: No space left on device") as caught:
+    with pytest.raises(HubError, match="the local file cannot be written: No space left on device") as caught:
         HubCaller(NAME, None, HASTY, writes=False)("reading a shard", fill)
     assert "reached" not in str(caught.value)
     assert len(calls) == 1
@@ -269,7 +267,7 @@ def test_what_the_hub_holds_is_compared_with_what_was_sent(hub: HubServer, scene
 
     hub.faults.add(Fault("^tree ", "call", skip=1, call=spoil))
     message = refused(hub, scenes, tag="v1")
-    assert "is not what was sent: data/train-00000-of-00003.parquet, recipe.yaml (2 in all)" in message
+    assert "differs from what was sent: data/train-00000-of-00003.parquet, recipe.yaml (2 in all)" in message
     assert not hub.repository(NAME).tags
 
 

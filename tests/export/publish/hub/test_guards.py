@@ -1,4 +1,4 @@
-"""What a push never does: replace or delete what no push wrote, or publish what nobody asked it to."""
+"""What a push never does: replace or delete foreign files, or publish files that were not requested."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def planned(hub: HubServer, folder: Path, **options: object) -> Plan:
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_foreign_repository_keeps_its_files_under_every_spelling(hub: HubServer, scenes: Path, spelling: str) -> None:
+def test_a_foreign_repository_keeps_its_files_in_any_spelling(hub: HubServer, scenes: Path, spelling: str) -> None:
     repository = hub.create(NAME)
     repository.write({**THEIRS, "README.md": b"# Theirs\n"})
     head, address = repository.head, spelling.format(name=NAME, endpoint=hub.endpoint)
@@ -84,7 +84,7 @@ def test_a_foreign_repository_keeps_its_files_under_every_spelling(hub: HubServe
     assert repository.head == head
     options = [text for name in THEIRS if name != "notes.md" for text in ("--replace", name)]
     code, shown, _ = run("push", scenes, address, *options)
-    assert (code, "replace ledger.jsonl, which no push of datasetkit wrote" in shown) == (0, True)
+    assert (code, "replace ledger.jsonl, which datasetkit did not write" in shown) == (0, True)
     assert held(hub).keys() == local(scenes).keys() | {"notes.md"}
     assert held(hub)["notes.md"] == b"mine"
     assert b"# Theirs" in held(hub)["README.md"]
@@ -92,9 +92,7 @@ def test_a_foreign_repository_keeps_its_files_under_every_spelling(hub: HubServe
 
 
 @pytest.mark.parametrize("spelling", REFUSED)
-def test_what_does_not_name_a_dataset_there_is_one_line_and_asks_nobody(
-    hub: HubServer, scenes: Path, spelling: str
-) -> None:
+def test_an_invalid_name_is_one_line_without_any_request(hub: HubServer, scenes: Path, spelling: str) -> None:
     for command in (("push", scenes), ("export", scenes)):
         address = spelling.format(name=NAME, endpoint=hub.endpoint)
         code, shown, errors = run(*command, address, *(["--to", "coco"] if "export" in command else []))
@@ -111,9 +109,9 @@ def test_every_door_reads_the_same_address(hub: HubServer, scenes: Path) -> None
         assert len(dk.load(address, split="test")) == 2
     assert run("verify", f"HF://datasets/{NAME}@v1") == (0, f"{NAME}@v1 is sound\n", "")
     for read in (dk.open, dk.load):
-        with pytest.raises(AddressError, match="is the address of a model"):
+        with pytest.raises(AddressError, match="is a model"):
             read(f"hf://{NAME}")
-    with pytest.raises(AddressError, match="names the revision v1, and an option v2"):
+    with pytest.raises(AddressError, match="names the revision v1, but an option v2"):
         dk.load(f"{NAME}@v1", revision="v2")
 
 
@@ -122,7 +120,7 @@ def test_revisions_of_address_and_option_agree_or_contradict(hub: HubServer, sce
     address = f"hf://datasets/{NAME}@next"
     for options in ((), ("--revision", "next")):
         assert run("push", scenes, address, *options)[1].splitlines()[-1].endswith("/tree/next")
-    assert "names the revision next, and an option main" in run("push", scenes, address, "--revision", "main")[2]
+    assert "names the revision next, but an option main" in run("push", scenes, address, "--revision", "main")[2]
 
 
 def test_a_dry_run_names_what_would_be_refused_and_how_it_goes(hub: HubServer, scenes: Path) -> None:
@@ -132,8 +130,8 @@ def test_a_dry_run_names_what_would_be_refused_and_how_it_goes(hub: HubServer, s
     code, shown, _ = run("push", scenes, NAME, "--dry-run", "--replace", "recipe.yaml")
     assert code == 0
     lines = shown.splitlines()
-    assert "replace recipe.yaml, which no push of datasetkit wrote" in lines
-    assert "refuse  ledger.jsonl, which no push of datasetkit wrote or which changed since" in lines
+    assert "replace recipe.yaml, which datasetkit did not write" in lines
+    assert "refuse  ledger.jsonl, which datasetkit did not write or which changed since" in lines
     [how] = [line for line in lines if line.startswith("the push would be refused; to replace: ")]
     assert sorted(how.split()[-8::2]) == ["--replace"] * 4
     assert {request.method for request in hub.traffic.requests} == {"GET"}
@@ -146,7 +144,7 @@ def test_equal_bytes_are_nobody_s_loss(hub: HubServer, scenes: Path) -> None:
 
 
 def test_a_replace_that_names_nothing_is_an_error(hub: HubServer, scenes: Path) -> None:
-    with pytest.raises(OutputError, match=r"--replace LICENCE names no file that is pushed; these are README\.md"):
+    with pytest.raises(OutputError, match=r"--replace LICENCE does not name a pushed file; these are README\.md"):
         push_to(hub, scenes, replace=["LICENCE"])
     assert push_to(hub, scenes, replace=["recipe.yaml"]).foreign.replaced == (), "it may be given again and again"
 
@@ -161,9 +159,7 @@ def test_a_manifest_of_somebody_else_makes_nothing_ours(hub: HubServer, scenes: 
     assert held(hub).keys() == local(scenes).keys()
 
 
-def test_what_was_changed_on_the_hub_since_is_not_replaced_nor_deleted(
-    hub: HubServer, scenes: Path, fewer_scenes: Path
-) -> None:
+def test_files_changed_on_the_hub_are_kept(hub: HubServer, scenes: Path, fewer_scenes: Path) -> None:
     push_to(hub, scenes)
     changed = {"recipe.yaml": b"mine", "assets/samples.jpg": b"\xff\xd8mine", "manifest.json": b"{}"}
     hub.repository(NAME).write(changed)
@@ -171,13 +167,13 @@ def test_what_was_changed_on_the_hub_since_is_not_replaced_nor_deleted(
     gone = "data/train-00002-of-00003.parquet"
     push_to(hub, scenes, replace=list(changed))
     hub.repository(NAME).write({gone: b"PAR1\0mine"})
-    with pytest.raises(HubError, match=f"has {gone}, which no push of datasetkit wrote and load_dataset would read"):
+    with pytest.raises(HubError, match=f"has {gone}, which datasetkit did not write and load_dataset would read"):
         push_to(hub, fewer_scenes)
     assert held(hub)[gone] == b"PAR1\0mine"
 
 
 def without_hashes(hub: HubServer, version: str) -> dict[str, bytes]:
-    """The card without the line that a push left in it, and a manifest of that version."""
+    """Remove the line of the push from the card, and return a manifest of that version."""
     card = held(hub)["README.md"].decode().splitlines(keepends=True)
     kept = [line for line in card if (match := PUSH_LINE.fullmatch(line)) is None or match["kind"] != "files"]
     assert len(kept) == len(card) - 1
@@ -230,7 +226,7 @@ def test_what_was_looked_at_is_what_is_sent(hub: HubServer, scenes: Path, tmp_pa
 
 def test_a_card_that_cannot_be_merged_is_replaced_by_name(hub: HubServer, scenes: Path) -> None:
     hub.create(NAME).write({"README.md": b"---\na: [\n---\n\xff"})
-    with pytest.raises(HubError, match=r"mend it there, or give --replace README\.md"):
+    with pytest.raises(HubError, match=r"fix it there, or give --replace README\.md"):
         push_to(hub, scenes)
     assert push_to(hub, scenes, replace=["README.md"]).foreign.replaced == ("README.md",)
     assert held(hub) == expected(hub, scenes)
@@ -252,7 +248,7 @@ def test_files_of_another_adapter_are_replaced_by_name_alone(hub: HubServer, tmp
     weights = repository.read("adapter_model.safetensors", "main")
     assert weights == (tmp_path / "next" / "adapter_model.safetensors").read_bytes()
     code, _, errors = run("push", tmp_path / "own", f"hf://datasets/{MODEL}", "--adapter")
-    assert (code, "is the address of a dataset, and this is about a model" in errors) == (1, True)
+    assert (code, "is a dataset, but a model is needed" in errors) == (1, True)
 
 
 def test_hidden_files_and_files_of_others_never_leave(hub: HubServer, own_scenes: Path) -> None:
@@ -263,9 +259,9 @@ def test_hidden_files_and_files_of_others_never_leave(hub: HubServer, own_scenes
     (own_scenes / "assets" / "linked").symlink_to(own_scenes.parent)
     (own_scenes / ".build.gone").mkdir()
     (own_scenes / ".build.gone" / "x").touch()
-    told = "not published: 7 other files of the folder (.git/config, .netrc, assets/.env and 4 more)"
+    reported = "not published: 7 other files of the folder (.git/config, .netrc, assets/.env and 4 more)"
     for options in (["--dry-run"], []):
-        assert told in run("push", own_scenes, NAME, *options)[1].splitlines()
+        assert reported in run("push", own_scenes, NAME, *options)[1].splitlines()
     assert not any(b"hush" in data for data in held(hub).values())
     assert set(held(hub)) == set(local(own_scenes)) - {*names, ".build.gone/x"}
     assert json.loads(run("push", own_scenes, NAME, "--json")[1])["not_published"] == sorted([*names, "assets/linked"])
@@ -284,7 +280,7 @@ def test_a_link_is_not_published(hub: HubServer, own_scenes: Path, name: str) ->
     (own_scenes / "LICENSE").write_bytes(b"hush")
     _replace_by_link(own_scenes, name)
     for act in (planned, push_to):
-        with pytest.raises(BuiltFolderError, match=f"{name} is a link, and what it leads to would be published"):
+        with pytest.raises(BuiltFolderError, match=f"{name} is a link, and its target would be published"):
             act(hub, own_scenes)
     assert ("dataset", NAME) not in hub.state.repositories
 
@@ -310,34 +306,34 @@ def test_a_dry_run_without_a_token_says_what_it_cannot_know(
     monkeypatch.delenv("HF_TOKEN")
     code, shown, _ = run("push", fewer_scenes, NAME, "--dry-run")
     assert (code, shown.count("delete  ")) == (0, 3)
-    assert "not known: whether you may write to user/scenes: there is no token" in shown.splitlines()
+    assert "unknown: whether you may write to user/scenes: there is no token" in shown.splitlines()
     for name in ("user/private", "user/nothing"):
         code, shown, _ = run("push", scenes, name, "--dry-run", "--create-pr")
         assert code == 0
-        assert f"not known: whether {name} is there and private: it cannot be seen" in shown.splitlines()
+        assert f"unknown: whether {name} exists and is private: it cannot be visible" in shown.splitlines()
     shown = run("push", scenes, "user/nothing", "--dry-run", "--token", hub.token)[1]
-    assert "not known: whether user/nothing is there and private: nothing is seen" in shown.splitlines()
+    assert "unknown: whether user/nothing exists and is private: it is not visible" in shown.splitlines()
     assert "does not accept the token" in run("push", scenes, NAME, "--dry-run", "--token", "hf_" + "x" * 34)[2]
     assert "run `hf auth login`, set HF_TOKEN, or give --token" in run("push", scenes, NAME)[2]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (lambda value: value.update(splits={"train": "six"}), "contradicts itself"),
         (lambda value: value.update(tally=5), "contradicts itself"),
         (lambda value: value.update(schema_version="9.0"), "has schema version 9.0"),
-        (lambda value: value["parts"][0]["shards"][0].update(path="../secret/x.parquet"), "is no name of a shard"),
+        (lambda value: value["parts"][0]["shards"][0].update(path="../secret/x.parquet"), "is not the name of a shard"),
     ],
 )
 def test_a_manifest_that_verify_refuses_is_not_published(
-    hub: HubServer, tmp_path: Path, change: Callable[[Any], None], told: str
+    hub: HubServer, tmp_path: Path, change: Callable[[Any], None], reported: str
 ) -> None:
     folder = build(tmp_path / "scenes", train=(1,), test=0)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     change(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BuiltFolderError, match=told):
+    with pytest.raises(BuiltFolderError, match=reported):
         push_to(hub, folder)
     assert not hub.traffic.completed
 
@@ -364,7 +360,7 @@ def test_a_split_is_no_way_out(tmp_path: Path, split: str) -> None:
 
 def test_a_page_is_not_written_into_the_dataset(scenes: Path) -> None:
     before = local(scenes)
-    with pytest.raises(OutputError, match="lies in the dataset"):
+    with pytest.raises(OutputError, match="is inside the dataset folder"):
         dk.open(scenes).preview(scenes / "manifest.json")
     assert local(scenes) == before
 

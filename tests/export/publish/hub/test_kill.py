@@ -1,6 +1,6 @@
-"""A push that is killed at any moment and made again ends as one that was not, and sends no whole file twice.
+"""A push that is killed at any moment and repeated ends as an undisturbed one, and sends no complete file twice.
 
-By default it is killed at one request in a few, while the request is on its way. More, at random moments::
+By default it is killed during a few of its requests. More, at random moments::
 
     DATASETKIT_PUSH_KILLS=20 python -m pytest tests/export/hub/test_kill.py
 """
@@ -31,7 +31,7 @@ REQUESTS = 49
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Amid the `number`-th request of a kind (from 0; a pattern), when so many bytes of it have come."""
+    """Amid the `number`-th request of a kind (from 0; a pattern), when this many bytes of it have arrived."""
 
     kind: str
     number: int = 0
@@ -55,7 +55,7 @@ def moments() -> list[Moment]:
 
 
 def wait_until_nobody_is_served() -> None:
-    """What the killed process had sent may still be read and carried out."""
+    """Requests of the killed process may still be processed."""
     while any("process_request_thread" in thread.name for thread in threading.enumerate()):
         time.sleep(0.01)
 

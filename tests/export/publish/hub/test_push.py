@@ -1,4 +1,4 @@
-"""Pushing with the real clients to a Hub of our own: what comes back is what went, and nothing else is touched."""
+"""Pushing with the real clients to the test Hub: files come back unchanged, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_second_push_of_the_same_folder_sends_nothing(hub: HubServer, scenes: 
     assert not {"commit", "preupload", "lfs-batch", "lfs-put", "lfs-part"} & hub.traffic.counts().keys()
 
 
-def test_a_small_file_with_other_bytes_of_the_same_number_is_sent(hub: HubServer, scenes: Path) -> None:
+def test_a_changed_small_file_of_equal_size_is_sent(hub: HubServer, scenes: Path) -> None:
     push_to(hub, scenes)
     recipe = (scenes / "recipe.yaml").read_bytes()
     hub.repository(NAME).write({"recipe.yaml": recipe[:-2] + b"?\n"})
@@ -96,9 +96,7 @@ def test_only_shards_of_the_push_before_are_deleted(hub: HubServer, scenes: Path
     assert {path: held(hub)[path] for path in theirs} == theirs
 
 
-def test_generated_files_of_the_push_before_are_deleted_where_there_are_none_now(
-    hub: HubServer, tmp_path: Path
-) -> None:
+def test_obsolete_generated_files_are_deleted(hub: HubServer, tmp_path: Path) -> None:
     write_folder(tmp_path / "many", {"train": [rows_of([record(1), record(2, license_name="mit")])]})
     write_folder(tmp_path / "bare", {"train": [rows_of([bare_record(3)])]})
     generated = {"LICENSE", "assets/samples.jpg", "assets/categories.png", "assets/objects.png", "assets/phrases.png"}
@@ -147,9 +145,7 @@ def test_what_people_wrote_into_the_card_stays(hub: HubServer, scenes: Path, few
     assert len(hub.repository(NAME).history()) == commits
 
 
-def test_what_is_changed_in_the_folders_card_reaches_the_hub_and_the_hubs_changes_stay(
-    hub: HubServer, own_scenes: Path
-) -> None:
+def test_card_changes_of_folder_and_hub_are_merged(hub: HubServer, own_scenes: Path) -> None:
     card = own_scenes / "README.md"
     first = card.read_text() + "\n## Mine\n\nabc\n\n## Both\n\nabc\n"
     card.write_text(first)
@@ -172,7 +168,7 @@ def test_what_is_changed_in_the_folders_card_reaches_the_hub_and_the_hubs_change
     assert len(hub.repository(NAME).history()) == commits
 
 
-def test_a_repository_that_was_made_with_a_readme_keeps_its_text_and_license(hub: HubServer, scenes: Path) -> None:
+def test_an_existing_readme_keeps_its_text_and_license(hub: HubServer, scenes: Path) -> None:
     hub.create(NAME).write({"README.md": b"---\nlicense: mit\n---\n# Theirs\n"})
     pushed = push_to(hub, scenes)
     text = held(hub)["README.md"].decode()
@@ -219,7 +215,7 @@ def test_who_may_see_it(hub: HubServer, scenes: Path, private: bool) -> None:
     assert {request.method for request in hub.traffic.requests} == {"GET"}
 
 
-def test_a_public_repository_that_somebody_makes_meanwhile_gets_nothing_private(hub: HubServer, scenes: Path) -> None:
+def test_a_public_repository_created_meanwhile_gets_no_files(hub: HubServer, scenes: Path) -> None:
     hub.faults.add(Fault("^create ", "call", call=lambda: hub.create(NAME, private=False)))
     with pytest.raises(HubError, match="user/scenes is public; make it private"):
         push_to(hub, scenes, private=True)
@@ -244,7 +240,7 @@ def spoil_shard(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_shard, "is not the file that the manifest describes"),
+        (spoil_shard, "does not match the manifest"),
         (lambda folder: put(folder, {".build/exchange.json": "{}"}), "is not finished"),
         (lambda folder: (folder / "statistics.json").unlink(), "has no statistics.json"),
         (lambda folder: (folder / "manifest.json").unlink(), "has no manifest.json"),
@@ -272,7 +268,7 @@ def test_a_folder_that_is_not_whole_is_not_pushed(
 
 def test_a_dataset_without_records_is_not_pushed(hub: HubServer, tmp_path: Path) -> None:
     write_folder(tmp_path / "empty", {})
-    with pytest.raises(BuiltFolderError, match="holds no records"):
+    with pytest.raises(BuiltFolderError, match="contains no records"):
         push_to(hub, tmp_path / "empty")
     assert {request.method for request in hub.traffic.requests} <= {"GET"}
 
@@ -281,13 +277,13 @@ def test_a_shard_path_that_leaves_the_folder_is_not_read(hub: HubServer, own_sce
     path = own_scenes / "manifest.json"
     path.write_text(path.read_text().replace("data/test-00000-of-00001.parquet", "../secret"))
     (own_scenes.parent / "secret").write_text("secret")
-    with pytest.raises(BuiltFolderError, match="no name of a shard"):
+    with pytest.raises(BuiltFolderError, match="is not the name of a shard"):
         push_to(hub, own_scenes)
 
 
 def test_shards_of_others_would_mix_with_ours(hub: HubServer, scenes: Path) -> None:
     hub.create(NAME).write({"data/train-old.parquet": b"PAR1\0"})
-    with pytest.raises(HubError, match=r"has data/train-old\.parquet, which no push of datasetkit wrote"):
+    with pytest.raises(HubError, match=r"has data/train-old\.parquet, which datasetkit did not write"):
         push_to(hub, scenes)
     assert sent_objects(hub) == 0
 

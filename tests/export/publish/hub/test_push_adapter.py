@@ -1,4 +1,4 @@
-"""Pushing adapters with the real clients to a Hub of our own, and loading them from there with PEFT."""
+"""Pushing adapters with the real clients to the test Hub, and loading them from there with PEFT."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WEIGHTS, CONFIG, FACTS = "adapter_model.safetensors", "adapter_config.json", "ad
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an adapter; nobody changes it."""
+    """A folder with an adapter; read-only."""
     folder = tmp_path_factory.mktemp("tuned") / "adapter"
     write_adapter(folder)
     return folder
@@ -37,7 +37,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(tuned: Path, tmp_path: Path) -> Path:
-    """A copy that a test may spoil."""
+    """Copy that a test may damage."""
     return shutil.copytree(tuned, tmp_path / "own")
 
 
@@ -178,7 +178,7 @@ def test_files_of_others_stay(hub: HubServer, tuned: Path, tmp_path: Path) -> No
     assert files[WEIGHTS] == (tmp_path / "other" / WEIGHTS).read_bytes()
 
 
-def test_what_people_wrote_into_the_card_stays_and_new_facts_arrive(hub: HubServer, own: Path) -> None:
+def test_text_of_users_in_the_card_stays_and_facts_are_updated(hub: HubServer, own: Path) -> None:
     push_to(hub, own)
     card = held(hub)["README.md"].decode()
     theirs = card.replace("library_name:", "license: mit\nlibrary_name:", 1) + "\n## Thanks\n\nTo my cat.\n"
@@ -196,7 +196,7 @@ def test_what_people_wrote_into_the_card_stays_and_new_facts_arrive(hub: HubServ
     assert len(hub.repository(MODEL, "model").history()) == commits
 
 
-def test_a_key_that_both_changed_stays_as_the_hub_has_it_and_is_named(hub: HubServer, own: Path) -> None:
+def test_a_key_changed_on_both_sides_stays_and_is_reported(hub: HubServer, own: Path) -> None:
     push_to(hub, own)
     card = held(hub)["README.md"].decode()
     hub.repository(MODEL, "model").write({"README.md": card.replace(BASE, "them/model").encode()})
@@ -205,7 +205,7 @@ def test_a_key_that_both_changed_stays_as_the_hub_has_it_and_is_named(hub: HubSe
     assert "base_model: them/model" in held(hub)["README.md"].decode()
 
 
-def test_a_repository_that_was_made_with_a_readme_keeps_its_text_and_license(hub: HubServer, tuned: Path) -> None:
+def test_an_existing_readme_keeps_its_text_and_license(hub: HubServer, tuned: Path) -> None:
     hub.create(MODEL, repo_type="model").write({"README.md": b"---\nlicense: mit\n---\n# Theirs\n\nMine.\n"})
     push_to(hub, tuned)
     card = held(hub)["README.md"].decode()
@@ -269,11 +269,11 @@ def named(old: str, new: str) -> Callable[[Path], None]:
         (remove(CONFIG), "has no adapter_config.json; give the folder of a tuned adapter"),
         (remove(WEIGHTS, FACTS), "has no adapter_model.safetensors and no adapter.json; give"),
         (remove("README.md"), "has no README.md; give"),
-        (write(CONFIG, "{"), "adapter_config.json is no JSON"),
-        (write(CONFIG, "{}"), "adapter_config.json is no configuration of PEFT"),
-        (write(FACTS, "[1]"), "adapter.json must hold a JSON object, not list"),
-        (write(FACTS, "[" * 100_000), "adapter.json is no JSON"),
-        (write(FACTS, b"\xff"), "adapter.json is no JSON"),
+        (write(CONFIG, "{"), "adapter_config.json is not JSON"),
+        (write(CONFIG, "{}"), "adapter_config.json is not a PEFT configuration"),
+        (write(FACTS, "[1]"), "adapter.json must contain a JSON object, not list"),
+        (write(FACTS, "[" * 100_000), "adapter.json is not JSON"),
+        (write(FACTS, b"\xff"), "adapter.json is not JSON"),
         *(
             (edit(CONFIG, base_model_name_or_path=path), "adapter_config.json names its base model")
             for path in (
@@ -298,7 +298,7 @@ def named(old: str, new: str) -> Callable[[Path], None]:
         (write(WEIGHTS, b""), "adapter_model.safetensors cannot be read as safetensors"),
         (pickle, "adapter_model.safetensors cannot be read as safetensors"),
         (truncate, "adapter_model.safetensors cannot be read as safetensors"),
-        (lambda folder: save_file({}, folder / WEIGHTS), "adapter_model.safetensors holds no weights"),
+        (lambda folder: save_file({}, folder / WEIGHTS), "adapter_model.safetensors contains no weights"),
     ],
 )
 def test_a_folder_that_holds_no_sound_adapter_is_not_pushed(

@@ -1,4 +1,4 @@
-"""Verification of what is published: as a folder's, fault by fault, with nothing left on this disk."""
+"""Verification of published datasets: the same faults as in a folder, with nothing left on this disk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def published(hub: HubServer, scenes: Path, temporary: Path) -> HubServer:
-    """A Hub that holds a sound dataset, tagged v1."""
+    """A Hub with a sound dataset, tagged v1."""
     push_to(hub, scenes, tag="v1")
     assert not list(temporary.iterdir())
     return hub
@@ -67,7 +67,7 @@ def commit(hub: HubServer, files: dict[str, bytes], **options: object) -> str:
 
 
 def spoil(folder: Path, path: str, change: Callable[[list[Row]], None]) -> None:
-    """Change rows of a shard, and give the manifest its new size and hash."""
+    """Change rows of a shard, and update its size and hash in the manifest."""
     rows = pq.read_table(folder / path).to_pylist()
     change(rows)
     with ShardWriter(folder / path, overlay=True) as writer:
@@ -113,7 +113,7 @@ def test_a_flipped_bit(published: HubServer, scenes: Path, temporary: Path) -> N
     assert not list(temporary.iterdir())
 
 
-def test_a_shard_that_is_no_parquet_is_told_without_the_temporary_folder(published: HubServer, temporary: Path) -> None:
+def test_a_shard_that_is_not_parquet_names_no_temporary_folder(published: HubServer, temporary: Path) -> None:
     commit(published, {SECOND: b"nothing"})
     faults = [what for where, what in found(published) if where == SECOND]
     assert "cannot be read as Parquet" in faults[1]
@@ -241,11 +241,13 @@ def test_what_is_no_name_on_the_hub_is_no_folder(hub: HubServer, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["README.md", "manifest.json", "statistics.json"])
-def test_a_file_larger_than_any_that_a_build_writes_is_not_fetched(
+def test_a_file_too_large_for_a_build_is_not_downloaded(
     published: HubServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     repository = published.repository(NAME)
     repository.write({name: b" " * 200_000, "ledger.jsonl": b" " * 200_000})
     monkeypatch.setattr(hub_dataset, "_MOST_PAPER_BYTES", 100_000)
-    with pytest.raises(HubError, match=rf"{name} has 200,000 bytes, which no build writes; at most 100,000 are read"):
+    with pytest.raises(
+        HubError, match=rf"{name} has 200,000 bytes, more than any build writes; at most 100,000 are read"
+    ):
         found(published)

@@ -1,4 +1,4 @@
-"""Built folders in an object store: pushed, pushed again, cut short anywhere, verified, exported and loaded."""
+"""Built folders in an object store: pushed, pushed again, interrupted anywhere, verified, exported and loaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECOND = "data/train-00001-of-00003.parquet"
 
 
 class Cut(BaseException):
-    """Ends a push as a kill would: nothing catches it."""
+    """Ends a push like a kill, as nothing catches it."""
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
@@ -87,13 +87,11 @@ def test_a_dry_run_sends_nothing(bucket: Bucket, scenes: Path) -> None:
     lines = shown.splitlines()
     assert code == 0
     assert {line.split()[1] for line in lines[:-1]} == local(scenes).keys()
-    assert lines[-1].endswith("are there already. Nothing was sent")
+    assert lines[-1].endswith("are already there. Nothing was sent")
     assert bucket.contents() == {}
 
 
-def test_another_push_deletes_what_the_one_before_wrote_and_nothing_else(
-    bucket: Bucket, scenes: Path, fewer_scenes: Path
-) -> None:
+def test_a_push_deletes_only_files_of_the_last_push(bucket: Bucket, scenes: Path, fewer_scenes: Path) -> None:
     mine = {"scenes/notes.txt": b"mine", "scenes/data/extra.bin": b"mine", "other.parquet": b"mine"}
     for key, data in mine.items():
         bucket.write(key, data)
@@ -132,7 +130,7 @@ def test_a_push_that_is_cut_anywhere_is_mended_by_the_next(
     assert bucket.contents("scenes") == local(scenes)
 
 
-def test_what_a_push_left_that_was_cut_is_deleted_by_one_of_another_folder(
+def test_leftovers_of_an_interrupted_push_are_deleted(
     bucket: Bucket, scenes: Path, fewer_scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = remote(bucket.address("scenes"))
@@ -188,7 +186,7 @@ def test_a_shard_that_somebody_changed_is_replaced_by_name_alone(bucket: Bucket,
     data[100] ^= 1
     bucket.write(f"scenes/{SECOND}", bytes(data))
     assert plan(scenes, place).foreign.refused == (SECOND,)
-    with pytest.raises(OutputError, match=f"{SECOND}, which no push of datasetkit wrote or which changed since"):
+    with pytest.raises(OutputError, match=f"{SECOND}, which datasetkit did not write or which changed since"):
         push(scenes, place)
     assert bucket.contents(f"scenes/{SECOND}")[""] == bytes(data)
     assert [file.path for file in push(scenes, place, replace=[SECOND]).sent] == [SECOND]
@@ -198,10 +196,10 @@ def test_a_shard_that_somebody_changed_is_replaced_by_name_alone(bucket: Bucket,
 @pytest.mark.parametrize(
     ("key", "data", "message"),
     [
-        ("data/train-extra.parquet", b"x", "which no push of datasetkit wrote and load_dataset would read"),
+        ("data/train-extra.parquet", b"x", "which datasetkit did not write and load_dataset would read"),
         ("manifest.json", b"{}", "to replace: --replace manifest.json"),
         ("README.md", b"# Theirs", "to replace: --replace README.md"),
-        (".datasetkit-push.json", b"[]", "is no journal of datasetkit"),
+        (".datasetkit-push.json", b"[]", "is not a journal of datasetkit"),
     ],
 )
 def test_what_would_mix_is_refused(bucket: Bucket, scenes: Path, key: str, data: bytes, message: str) -> None:
@@ -219,11 +217,11 @@ def test_files_of_others_are_replaced_by_name_alone(bucket: Bucket, scenes: Path
     shown = run("push", scenes, address, "--dry-run")[1].splitlines()
     assert "the push would be refused; to replace: --replace README.md --replace assets/samples.jpg" in shown
     code, _, error = run("push", scenes, address)
-    assert (code, "has README.md, assets/samples.jpg, which no push of datasetkit wrote" in error) == (1, True)
+    assert (code, "has README.md, assets/samples.jpg, which datasetkit did not write" in error) == (1, True)
     assert bucket.contents() == mine
     shown = run("push", scenes, address, "--replace", "README.md", "--replace", "assets/samples.jpg")[1].splitlines()
     assert shown[1:3] == [
-        f"replace {name}, which no push of datasetkit wrote" for name in ("README.md", "assets/samples.jpg")
+        f"replace {name}, which datasetkit did not write" for name in ("README.md", "assets/samples.jpg")
     ]
     assert bucket.contents("scenes") == local(scenes) | {"notes.md": b"mine"}
     bucket.write("scenes/README.md", b"# Changed since")
@@ -237,7 +235,7 @@ def test_an_export_replaces_nothing_of_others(bucket: Bucket, scenes: Path) -> N
     name = next(key for key in bucket.contents("coco") if key.endswith(".json") and not key.startswith("."))
     bucket.write(f"coco/{name}", b"mine")
     code, _, error = run("export", scenes, address, "--to", "coco", "--split", "test", "--overwrite")
-    assert (code, f"holds {name}, which no export wrote" in error) == (1, True), error
+    assert (code, f"contains {name}, which no export wrote" in error) == (1, True), error
     assert bucket.contents(f"coco/{name}")[""] == b"mine"
 
 
@@ -275,7 +273,7 @@ def test_an_export_is_the_one_that_is_made_here(bucket: Bucket, scenes: Path, tm
     assert bucket.contents("exports/coco").keys() == {*local(tmp_path / "yolo"), "mine.txt"}
     bucket.write("strange/mine.txt", b"mine")
     arguments = ("export", scenes, bucket.address("strange"), "--to", "coco", "--overwrite")
-    assert "holds something that is no export" in run(*arguments)[2]
+    assert "contains something else than an export" in run(*arguments)[2]
 
 
 def test_an_export_that_is_cut_short_is_made_again(
@@ -326,7 +324,10 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
         (("push", scenes, address, "--tag", "v1"), "are for the Hub"),
         (("push", scenes, address, "--private"), "are for the Hub"),
         (("push", scenes, address, "--revision", "main"), "are for the Hub"),
-        (("push", scenes, f"s3://key:{CREDENTIALS['AWS_SECRET_ACCESS_KEY']}@bucket/x"), "holds what may be secret"),
+        (
+            ("push", scenes, f"s3://key:{CREDENTIALS['AWS_SECRET_ACCESS_KEY']}@bucket/x"),
+            "contains what may be a secret",
+        ),
         (("push", tmp_path, address), "has no manifest.json"),
         (("verify", address), f"there is nothing at {address}"),
         (("verify", "s3://no-such-bucket/x"), "error: s3://no-such-bucket/x: is not there"),
@@ -339,16 +340,16 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
         (("build", "webdataset", f"{address}/x-{{0..1}}.tar", "--out", out), f"error: {address}/x-0.tar is neither a"),
         (
             ("build", "folder", "s4://bucket/x", "--out", out),
-            "s4:// is not allowed; give a path, or an address of abfs",
+            "s4:// is not allowed; give a path, or a URI of abfs",
         ),
         (("push", scenes, "ftp://host/x"), "ftp:// is not allowed"),
-        (("push", scenes, "https://example.com/x"), "cannot be written to; give an address of abfs"),
-        (("push", scenes, "s3:/bucket/x"), "was s3://bucket/x meant?"),
-        (("stats", address), f"{address} is not a folder on this machine; of a dataset elsewhere only verify works"),
-        (("export", scenes, "hf://datasets/user/x", "--to", "coco"), "where nothing but `datasetkit push FOLDER"),
+        (("push", scenes, "https://example.com/x"), "cannot be written to; give a URI of abfs"),
+        (("push", scenes, "s3:/bucket/x"), "did you mean s3://bucket/x?"),
+        (("stats", address), f"{address} is not a folder on this machine; only verify reads remote datasets"),
+        (("export", scenes, "hf://datasets/user/x", "--to", "coco"), "to which only `datasetkit push FOLDER"),
         (
             ("push", scenes, address, "--replace", "x"),
-            "--replace x names no file that is pushed; these are README.md, assets/",
+            "--replace x does not name a pushed file; these are README.md, assets/",
         ),
         (("build", "folder", scenes, "--out", address), f"then send it: datasetkit push FOLDER {address}"),
     ]:
@@ -392,4 +393,4 @@ def test_without_the_package_the_command_is_told() -> None:
     program = "import sys; sys.modules['s3fs'] = None; from datasetkit.core.paths import as_place; as_place('s3://b/x').stat()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     error = done.stderr.splitlines()[-1]
-    assert error.endswith(": s3://b/x needs a package that is not here; run: pip install 'datasetkit[s3]'")
+    assert error.endswith(": s3://b/x needs a package that is not installed; run: pip install 'datasetkit[s3]'")
