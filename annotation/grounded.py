@@ -16,14 +16,15 @@ from PIL import Image
 from datasetkit.annotation.alignment import PhraseQuery, link, phrase_query
 from datasetkit.annotation.alignment.categories import category_of
 from datasetkit.annotation.cleaning import clean_mask
+from datasetkit.annotation.describing import Describer
 from datasetkit.annotation.duplicates import merge_masks
 from datasetkit.annotation.filters import apply_filters
 from datasetkit.annotation.salience import with_phrases
 from datasetkit.annotation.similarity import crop_of
-from datasetkit.core.detections import Caption, Grounding, Region, Removal
+from datasetkit.core.detections import Grounding, Region, Removal
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.core.protocols import Captioner, CropScorer, Grounder, NounPhrase, PhraseFinder, Reading
+from datasetkit.core.ledger import Drop, DropReason, Notice
+from datasetkit.core.protocols import CropScorer, Grounder, NounPhrase, PhraseFinder, Reading
 from datasetkit.core.record import KeyObject, Maker, ObjectProvenance, Phrase, Record, Scores
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.runtime.batches import Batches
@@ -54,11 +55,10 @@ class GroundedAnnotator:
         options: thresholds and policies; the models that they name are passed separately.
         finder: finds noun phrases.
         grounder: finds phrases in images and segments them.
-        captioner: describes images; None leaves images without a description as they are.
+        describer: describes images; None leaves images without a description as they are.
         crop_scorer: compares crops with phrases; None skips the comparison.
         key_max: how many of the mentioned objects, the most salient first, become key objects; None for all.
-        captioner_batch: images per call of the captioner; halved where memory runs out.
-        crop_batch: crops per call of the crop scorer; halved likewise.
+        crop_batch: crops per call of the crop scorer; halved where memory runs out.
         stages: timers; all stages are counted in images.
 
     """
@@ -69,10 +69,9 @@ class GroundedAnnotator:
         *,
         finder: PhraseFinder,
         grounder: Grounder,
-        captioner: Captioner | None = None,
+        describer: Describer | None = None,
         crop_scorer: CropScorer | None = None,
         key_max: int | None = None,
-        captioner_batch: int = 8,
         crop_batch: int = 32,
         stages: Stages,
     ) -> None:
@@ -80,19 +79,17 @@ class GroundedAnnotator:
         self._finder = finder
         self._grounder = grounder
         self._key_max = key_max
-        self._captioning: Batches[Image.Image, Caption] | None = None
-        if captioner is not None:
-            self._captioning = Batches(captioner.caption, captioner_batch)
+        self._describer = describer
         self._comparing: Batches[tuple[Image.Image, str], float] | None = None
         if crop_scorer is not None:
             self._comparing = Batches(partial(_similarities, crop_scorer), crop_batch)
         self._stages = stages
-        models = (captioner, grounder, crop_scorer)
+        models = (describer, grounder, crop_scorer)
         self.identities = tuple(identity for model in models if model is not None for identity in model.identities)
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         """Annotate images; see :class:`datasetkit.core.protocols.Annotator`."""
-        described = self._described(readings)
+        described = readings if self._describer is None else self._describer.describe(readings)
         tasks = {index: self._task(item) for index, item in enumerate(described) if isinstance(item, Reading)}
         found = self._grounder.ground(
             [task.reading.pixels for task in tasks.values()], [task.asked.query for task in tasks.values()]
@@ -108,22 +105,6 @@ class GroundedAnnotator:
             else result
             for index, reading in enumerate(readings)
         ]
-
-    def _described(self, readings: Sequence[Reading]) -> list[Reading | UnusableError]:
-        """Write the descriptions that are requested."""
-        wanted = [
-            index
-            for index, reading in enumerate(readings)
-            if self._options.recaption or reading.record.description is None
-        ]
-        results: list[Reading | UnusableError] = list(readings)
-        if self._captioning is None or not wanted:
-            return results
-        with self._stages.timed("caption", len(wanted)):
-            captions = self._captioning.run([readings[index].pixels for index in wanted])
-        for index, caption in zip(wanted, captions, strict=True):
-            results[index] = caption if isinstance(caption, UnusableError) else _with_caption(readings[index], caption)
-        return results
 
     def _task(self, reading: Reading) -> _Task:
         text = reading.record.description or ""
@@ -178,16 +159,6 @@ def _similarities(scorer: CropScorer, crops: Sequence[tuple[Image.Image, str]]) 
     scores = scorer.score([crop for crop, _ in crops], [phrase for _, phrase in crops]).tolist()
     not_finite = UnusableError(DropReason.NOT_FINITE, "the similarity of a crop and its phrase is not finite")
     return [score if math.isfinite(score) else not_finite for score in scores]
-
-
-def _with_caption(reading: Reading, caption: Caption) -> Reading:
-    """Add a caption; an empty one leaves the record as it was."""
-    if not caption.text:
-        return reading
-    record = replace(reading.record, description=caption.text, phrases=())
-    kinds = [NoticeKind.CAPTIONED, NoticeKind.CAPTION_CUT] if caption.is_cut else [NoticeKind.CAPTIONED]
-    notices = tuple(Notice(record.record_id, kind) for kind in kinds)
-    return replace(reading, record=record, notices=(*reading.notices, *notices))
 
 
 def _with_objects(

@@ -62,7 +62,7 @@ class ImageTextCropScorer:
         self._is_clip = load_config(model, revision, _MODEL_TYPES).model_type == "clip"
         self._processor = load_processor(AutoProcessor, model, revision)
         self._model = load_model(AutoModel, model, revision, device=device, dtype=dtype)
-        self.identities = (checkpoint_identity("similarity", model, self._model.config),)
+        self.identities = (checkpoint_identity("similarity", model, revision),)
 
     @torch.inference_mode()
     def score(self, crops: Sequence[Image.Image], phrases: Sequence[str]) -> FloatArray:

@@ -34,7 +34,7 @@ from datasetkit.core.record import Phrase, Record
 from datasetkit.options import GroundingOptions, ToyworldOptions
 from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
-from datasetkit.pipeline.models import grounded_annotator, load_segmenter
+from datasetkit.pipeline.models import load_segmenter, model_annotator
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import PRONOUN, ToyworldSource
 from datasetkit.toyworld.scenes import Split
@@ -188,7 +188,7 @@ def annotators(options: GroundingOptions, golds: Sequence[Record]) -> dict[str, 
         for name, segmenter in segmenters.items()
     }
     return {
-        "end to end": grounded_annotator(options, placement, describes=False, key_max=None, stages=stages),
+        "end to end": model_annotator(options, placement, describes=False, key_max=None, stages=stages),
         **oracles,
     }
 

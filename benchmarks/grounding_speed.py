@@ -26,7 +26,7 @@ from datasetkit.options import GroundingOptions, Recipe, ToyworldOptions
 from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.build import Progress, build
-from datasetkit.pipeline.models import grounded_annotator
+from datasetkit.pipeline.models import model_annotator
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import ToyworldSource
 
@@ -89,7 +89,7 @@ def time_build(count: int, batch: int) -> None:
 def rate(readings: list[Reading], batch: int, options: GroundingOptions) -> float:
     """Return the images per second."""
     placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
-    annotator = grounded_annotator(options, placement, describes=False, key_max=None, stages=Stages())
+    annotator = model_annotator(options, placement, describes=False, key_max=None, stages=Stages())
     annotator.annotate(readings[:batch])
     start = time.perf_counter()
     for first in range(0, len(readings), batch):

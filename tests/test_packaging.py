@@ -178,6 +178,12 @@ def test_the_wheel_is_what_ran(wheel_python: Path, tmp_path: Path) -> None:
     assert all(Path(path).resolve().is_relative_to(environment) for path in done.stdout.split())
 
 
+def test_a_wheel_installs_its_extras_by_name(wheel_python: Path, tmp_path: Path) -> None:
+    code = "from datasetkit.runtime.packages import SEGMENT_ANYTHING; print(SEGMENT_ANYTHING.command)"
+    done = run(wheel_python, "-c", code, cwd=tmp_path, PYTHONPATH="")
+    assert done.stdout.startswith("pip install 'datasetkit[sam]' torch=="), done
+
+
 def packages() -> Iterable[str]:
     return [name for name in USED if "." not in name or name == "datasetkit.hi_scoring"]
 

@@ -34,8 +34,8 @@ class KnownObjectAligner:
             their own words; an :func:`~datasetkit.annotation.alignment.extended` lexicon also recognises categories
             without an object in the record.
         key_max: how many of the mentioned objects, the most salient first, become key objects; None for all.
-        objects_known: whether the records' objects are all that the images contain. If nobody has looked for objects, a
-            phrase without an object does not mean that there is none.
+        objects_known: whether records without objects have none. If nobody has looked for objects, a phrase without an
+            object does not mean that there is none.
 
     """
 
@@ -75,11 +75,11 @@ class KnownObjectAligner:
 
         """
         nouns, beyond = nouns[:MOST_MENTIONS], nouns[MOST_MENTIONS:]
+        objects_known = self._objects_known or bool(objects)
         lexicon = extended(self._lexicon, (*(item.category for item in objects), *partial))
         words = [text[noun.start : noun.end] for noun in nouns]
         mentions = [
-            read_mention(noun, own, lexicon) if self._objects_known else None
-            for noun, own in zip(nouns, words, strict=True)
+            read_mention(noun, own, lexicon) if objects_known else None for noun, own in zip(nouns, words, strict=True)
         ]
         named = [mention for mention in mentions if mention is not None]
         naming = [own for own, mention in zip(words, mentions, strict=True) if mention is not None]
@@ -99,7 +99,7 @@ class KnownObjectAligner:
         )
         # For a phrase that names no category known here ("a unicorn").
         unresolved = Resolution(reason=AlignmentReason.OBJECTS_UNKNOWN)
-        if self._objects_known:
+        if objects_known:
             unresolved = Resolution(reason=_UNKNOWN if strangers else AlignmentReason.NO_SUCH_CATEGORY)
         linked = [unresolved if mention is None else next(results) for mention in mentions]
         linked += [Resolution(reason=AlignmentReason.TOO_MANY_PHRASES)] * len(beyond)

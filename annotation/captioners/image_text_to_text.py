@@ -37,7 +37,7 @@ class ImageTextToTextCaptioner:
             raise ModelError(f"{model} has no chat template; use an image-text-to-text model that was tuned for chat")
         self._tokenizer = self._processor.tokenizer
         self._model = load_model(AutoModelForImageTextToText, model, revision, device=device, dtype=dtype)
-        self.identities = (checkpoint_identity("captioner", model, self._model.config),)
+        self.identities = (checkpoint_identity("captioner", model, revision),)
         self._end_ids = _end_ids(self._model, self._tokenizer)
         if not self._end_ids:
             raise ModelError(f"{model} has no token that ends an answer; set eos_token_id in generation_config.json")
@@ -46,6 +46,9 @@ class ImageTextToTextCaptioner:
         # New tokens follow the last one, so padding of short prompts has to come before them.
         self._tokenizer.padding_side = "left"
         self._prompt = options.prompt
+        self._max_side_px = options.max_side_px
+        if options.max_side_px is not None:
+            _limit_side(self._processor.image_processor, options.max_side_px)
         self._seed = options.seed
         self._generation = {
             "max_new_tokens": options.max_new_tokens,
@@ -72,6 +75,7 @@ class ImageTextToTextCaptioner:
 
     @torch.inference_mode()
     def _describe(self, images: Sequence[Image.Image]) -> list[Caption]:
+        images = [_reduced(image, self._max_side_px) for image in images]
         turns = [
             [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": self._prompt}]}]
             for image in images
@@ -90,6 +94,28 @@ class ImageTextToTextCaptioner:
         return [
             Caption(" ".join(text.split()), not ended) for text, ended in zip(texts, is_ended.tolist(), strict=True)
         ]
+
+
+def _reduced(image: Image.Image, max_side_px: int | None) -> Image.Image:
+    """Scale an image down so that no side is longer; ``None`` leaves it."""
+    if max_side_px is None or max(image.size) <= max_side_px:
+        return image
+    share = max_side_px / max(image.size)
+    width, height = (max(round(side * share), 1) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _limit_side(image_processor: Any, max_side_px: int) -> None:
+    """Keep a processor from enlarging images beyond a side.
+
+    The processors of Idefics 3 and SmolVLM bring every image to a longest edge of their own, and cut it into tiles: an
+    image of 300 px becomes 2,048 px and 17 tiles. Their size has this edge alone. Sizes that name another edge, too,
+    are left: they are counts of pixels, as with Qwen-VL, or the size that the model needs.
+    """
+    size = image_processor.size
+    edges = {name: side for name, side in dict(size).items() if side is not None}
+    if edges.keys() == {"longest_edge"} and edges["longest_edge"] > max_side_px:
+        image_processor.size = type(size)(longest_edge=max_side_px)
 
 
 def _end_ids(model: Any, tokenizer: Any) -> list[int]:

@@ -49,7 +49,7 @@ class GroundingDinoDetector:
         token_max = min(config.max_text_len, positions, self._tokenizer.model_max_length)
         self._token_limit = token_max - self._tokenizer.num_special_tokens_to_add()
         self._options = options
-        self.identities = (checkpoint_identity("detector", model, self._model.config),)
+        self.identities = (checkpoint_identity("detector", model, revision),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Detect each image's query; see :class:`datasetkit.core.protocols.Detector`."""

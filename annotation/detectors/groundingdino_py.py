@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from datasetkit.annotation.detectors.groundingdino_model import CONFIGS, build_m
 from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
 from datasetkit.annotation.detectors.prompts import close_prompt
 from datasetkit.annotation.detectors.tokens import encode_prompts, text_offsets
-from datasetkit.core.detections import Detections, ModelIdentity, Query
+from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
 from datasetkit.options.models import GroundingDinoPyOptions
-from datasetkit.runtime.loading import file_identity
+from datasetkit.runtime.loading import checkpoint_identity, file_identity
 
 _SHORT_SIDE_PX = 800
 _LONG_SIDE_MAX_PX = 1333
@@ -57,14 +58,12 @@ class GroundingDinoPyDetector:
         self._options = options
         self._device = torch.device(device)
         self._dtype = getattr(torch, dtype)
-        folder = Path(options.text_encoder)
-        name = folder.resolve().name if folder.is_dir() else options.text_encoder
+        text = checkpoint_identity("tokenizer", options.text_encoder, options.revision)
         digest = hashlib.sha256(self._tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
-        commit = getattr(self._model.bert.config, "_commit_hash", None)
         self.identities = (
             file_identity("detector", options.weights),
             *(() if options.config in CONFIGS else (file_identity("detector's configuration", Path(options.config)),)),
-            ModelIdentity("tokenizer", name, commit, digest),
+            replace(text, sha256=digest),
         )
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:

@@ -38,7 +38,7 @@ class Owlv2Detector:
         check_tokenizer(self._tokenizer, model)
         self._token_max = config.text_config.max_position_embeddings
         self._score_min = options.score_min
-        self.identities = (checkpoint_identity("detector", model, self._model.config),)
+        self.identities = (checkpoint_identity("detector", model, revision),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Detect each image's query; see :class:`datasetkit.core.protocols.Detector`."""

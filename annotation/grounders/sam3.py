@@ -52,7 +52,7 @@ class Sam3Grounder:
         self._model.vision_encoder.to(self._dtype)
         self._score_min = options.score_min
         self._stages = stages or Stages()
-        self.identities = (checkpoint_identity("grounder", model, self._model.config),)
+        self.identities = (checkpoint_identity("grounder", model, revision),)
 
     @torch.inference_mode()
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:

@@ -56,7 +56,7 @@ class SamSegmenter(ChunkSegmenter[_Encoded]):
         self._model = load_model(_CLASSES[model_type], model, revision, device=device, dtype="float32")
         self._model.vision_encoder.to(getattr(torch, dtype))
         self._dtype = getattr(torch, dtype)
-        super().__init__(checkpoint_identity("segmenter", model, self._model.config), boxes_per_chunk)
+        super().__init__(checkpoint_identity("segmenter", model, revision), boxes_per_chunk)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
         inputs = self._processor(images=[thickened(image) for image in images], return_tensors="pt")

@@ -55,7 +55,7 @@ class Sam2Segmenter(ChunkSegmenter[_Encoded]):
         # These two layers of the decoder see only the image, and run with the encoder.
         for part in (self._model.vision_encoder, self._model.mask_decoder.conv_s0, self._model.mask_decoder.conv_s1):
             part.to(self._dtype)
-        super().__init__(checkpoint_identity("segmenter", model, self._model.config), boxes_per_chunk)
+        super().__init__(checkpoint_identity("segmenter", model, revision), boxes_per_chunk)
 
     def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
         inputs = self._processor(images=list(images), return_tensors="pt")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from datasetkit import __version__
@@ -26,8 +28,9 @@ from datasetkit.options.models import (
     SamOptions,
 )
 from datasetkit.options.sources import SOURCES
+from datasetkit.runtime import packages
 from datasetkit.runtime.checkpoints import PREFIX
-from datasetkit.runtime.packages import TORCHVISION, Package, first_fault
+from datasetkit.runtime.packages import TORCHVISION, Package, clone_of, first_fault
 from datasetkit.runtime.registry import Registry
 
 _GIB = 1 << 30
@@ -115,7 +118,7 @@ def _version(package: str) -> str | None:
 
 
 def _required(module: str) -> Finding:
-    fault = Package(module, module).fault()
+    fault = Package(module).fault()
     return Finding("required", module, fault, fault and f"pip install --force-reinstall {module}", is_required=True)
 
 
@@ -165,5 +168,9 @@ def _broken(kind: str, name: str, error: Exception, *, is_required: bool) -> Fin
     if TORCHVISION.is_installed and (fault := TORCHVISION.fault()) is not None:
         return Finding(kind, name, f"torchvision is there but broken ({fault})", TORCHVISION.command, is_required)
     fault = one_line(f"{type(error).__name__}: {error}")
-    command = "pip install --force-reinstall --no-deps datasetkit" if is_required else None
+    clone = clone_of(Path(packages.__file__))
+    again = "pip install --force-reinstall --no-deps datasetkit"
+    if clone is not None:
+        again = f"git -C {shlex.quote(str(clone))} restore datasetkit/toyworld/weights"
+    command = again if is_required else None
     return Finding(kind, name, fault, command, is_required)

@@ -94,7 +94,7 @@ def _parameter(kind: type[Options], name: str, field: FieldInfo) -> click.Parame
         metavar=metavar,
         multiple=typed.is_repeatable,
         required=field.is_required(),
-        help=text if field.is_required() else text + _shown(field.default),
+        help=text if field.is_required() or "[default: " in text else text + _shown(field.default),
         panel=_panel(kind, name),
     )
 

@@ -31,7 +31,8 @@ COMMANDS = {
     "tune": Lazy(HEADS, "datasetkit.cli.heads:tune", "Tune an adapter on the layers or heads that matter."),
     "compare": Lazy(HEADS, "datasetkit.cli.heads:compare", "Tune and compare several selections of layers or heads."),
     "report": Lazy(HEADS, "datasetkit.cli.heads:report", "Summarize all results of a model on one page."),
-    "doctor": Lazy(TOOLS, "datasetkit.cli.tools:doctor", "Check which models work on this machine."),
+    "models": Lazy(TOOLS, "datasetkit.cli.models:models", "List, fetch and check the models of a preset."),
+    "doctor": Lazy(TOOLS, "datasetkit.cli.tools:doctor", "Check which models work here, or whether a preset will run."),
     "completion": Lazy(TOOLS, "datasetkit.cli.tools:completion", "Print a shell completion script."),
 }
 

@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 from click.shell_completion import get_completion_class
 
 from datasetkit.api.doctor import examine
+from datasetkit.api.doctor_preset import examine_preset
 from datasetkit.cli.screen import Screen
 from datasetkit.core.results import Result
 from datasetkit.options.base import Options, Typed
+from datasetkit.options.build import DoctorCommand
 
 
 class CompletionOptions(Options):
@@ -41,7 +43,15 @@ def completion(options: CompletionOptions, screen: Screen) -> None:
         screen.show(Script(kind(app, {}, "datasetkit", "_DATASETKIT_COMPLETE").source()))
 
 
-def doctor(options: Options, screen: Screen) -> None:  # noqa: ARG001 - commands take options
-    """Print the command that fixes each missing part, and list plug-ins with their distribution and version."""
-    found = examine()
-    screen.show(found, is_failure=not found.is_sound)
+def doctor(options: DoctorCommand, screen: Screen) -> None:
+    """Print the command that fixes each missing part, and list plug-ins with their distribution and version.
+
+    With --preset, check whether its models will run here: weights, Hub, disk, device, memory and packages, each with
+    its cure. Exit code 1 if something has to be done first.
+    """
+    if options.grounding() is None:
+        found = examine()
+        screen.show(found, is_failure=not found.is_sound)
+    else:
+        ready = examine_preset(options)
+        screen.show(ready, is_failure=not ready.is_ready)

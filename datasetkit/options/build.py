@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -18,6 +20,8 @@ from datasetkit.options.recipe import LimitOptions, Recipe, RecordOptions
 from datasetkit.options.sources import SourceOptions
 
 NONE = "none"
+# Options of grounding that hold without a detector.
+_DESCRIBING = ("captioner", "recaption", "dtype")
 _REGISTRIES = {"captioner": (CAPTIONERS,), "detector": (DETECTORS, GROUNDERS), "segmenter": (SEGMENTERS,)}
 
 
@@ -28,6 +32,9 @@ class Placement(Options):
 
     device: Device = "auto"
     """Device of the models: auto, cpu, cuda, cuda:1 or mps."""
+    models: Path | None = None
+    """Folder that `datasetkit models fetch --to` filled. Models are loaded from it, and the Hub is not asked.
+    [default: the Hub and its cache]"""
     captioner_batch: int = Field(default=8, ge=1)
     """Captioner batch size, in images."""
     detector_batch: int = Field(default=8, ge=1)
@@ -57,7 +64,7 @@ class RunOptions(Placement):
     out: Annotated[Path, BeforeValidator(_local_folder)]
     """Output folder."""
     workers: int = Field(default=os.cpu_count() or 1, ge=1)
-    """Number of threads that read and annotate."""
+    """Number of threads that read and annotate.  [default: one per processor]"""
     overwrite: bool = False
     """Replace another build in OUT."""
     retry_failed: bool = False
@@ -79,12 +86,15 @@ Chosen = Annotated[str | InstanceOptions | None, BeforeValidator(_read_chosen)]
 
 
 class ModelOptions(Options):
-    """Which models find the objects: a preset, and overrides of its options."""
+    """Which models describe images and find objects: a preset, and overrides of its options."""
 
     panel: ClassVar[str | None] = "Models"
 
     preset: str | None = None
     """Preset of the models that find the objects: toyworld, grounded-sam, a YAML file, or none."""
+    caption_with: str | None = None
+    """Preset whose captioner describes images without a description. Objects and masks stay the source's, and the
+    descriptions are aligned to them."""
     captioner: Chosen = None
     """Captioner to use instead of the preset's: a checkpoint, a plug-in by name, package.module:Class, or given (texts
     come from the source)."""
@@ -103,7 +113,8 @@ class ModelOptions(Options):
         """Return the preset with the single options put over it.
 
         Raises:
-            RecipeError: options of models were given, but no models; see :func:`preset`.
+            RecipeError: options of models were given, but no models, or options other than the captioner's with
+                ``caption_with``; see :func:`preset`.
 
         """
         changes = {
@@ -113,6 +124,8 @@ class ModelOptions(Options):
             **({} if self.dtype is None else {"dtype": self.dtype}),
             **self.set,
         }
+        if self.caption_with is not None:
+            return self._describing(changes)
         if self.preset == NONE or (self.preset is None and not {"detector", "detector.name"} & changes.keys()):
             if changes:
                 raise RecipeError(
@@ -120,6 +133,37 @@ class ModelOptions(Options):
                 )
             return None
         return preset(self.preset, changes, allow_code=self.allow_code)
+
+    def _describing(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of the captioner alone."""
+        if self.preset is not None:
+            raise RecipeError("--preset finds objects, and --caption-with keeps those of the source; give one of them")
+        if others := [path for path in changes if path.partition(".")[0] not in _DESCRIBING]:
+            raise RecipeError(
+                f"{others[0]} is an option of models that find objects, and --caption-with uses the captioner alone; "
+                "leave it out, or give --preset"
+            )
+        found = preset(self.caption_with, changes, allow_code=self.allow_code)
+        return {**{name: found[name] for name in _DESCRIBING if name in found}, "detector": None}
+
+    def fetch_command(self, default: str | None = None) -> str:
+        """Return the command that fetches these models.
+
+        Args:
+            default: preset of the source, where no other is given.
+
+        """
+        chosen = self.caption_with or self.preset or default
+        option = "--preset" if self.caption_with is None else "--caption-with"
+        typed = [] if chosen is None else [option, chosen]
+        for name in _REGISTRIES:
+            value = getattr(self, name)
+            typed += [f"--{name}", value] if isinstance(value, str) else []
+        for name, value in self.set.items():
+            typed += ["--set", f"{name}={json.dumps(value)}"]
+        if self.allow_code:
+            typed.append("--allow-code")
+        return shlex.join(["datasetkit", "models", "fetch", *typed])
 
 
 class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
@@ -141,7 +185,8 @@ class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
             raise RecipeError("--split and --splits were both given; give one of them")
         shared = {name: getattr(self, name) for name in RecordOptions.model_fields}
         splits = self.splits if self.split is None else {self.split: 1.0}
-        chosen = self if self.preset or not source.preset else self.model_copy(update={"preset": source.preset})
+        has_models = self.preset or self.caption_with or not source.preset
+        chosen = self if has_models else self.model_copy(update={"preset": source.preset})
         return Recipe.checked(
             {
                 **shared,
@@ -164,3 +209,23 @@ def _model_changes(part: str, given: str | InstanceOptions | None) -> dict[str, 
     if any(registry.has(given) for registry in _REGISTRIES[part]):
         return {f"{part}.name": given}
     return {f"{part}.model": given, f"{part}.revision": None}  # the preset's revision was that of its own checkpoint
+
+
+class ModelsCommand(ModelOptions):
+    """Options of ``datasetkit models``: the models of a build, and their folder."""
+
+    panel: ClassVar[str | None] = None
+
+    to: Path | None = None
+    """Folder of the models, which can be carried to another machine.  [default: the Hub's cache]"""
+
+
+class DoctorCommand(ModelOptions):
+    """Options of ``datasetkit doctor``: the models of a build, and where they would run."""
+
+    panel: ClassVar[str | None] = None
+
+    device: Device = "auto"
+    """Device of the models: auto, cpu, cuda, cuda:1 or mps."""
+    models: Path | None = None
+    """Folder that `datasetkit models fetch --to` filled.  [default: the Hub's cache]"""

@@ -37,27 +37,30 @@ class ImageTextToTextOptions(CheckpointOptions, PartOptions):
 
     name: Literal["image-text-to-text"] = "image-text-to-text"
     prompt: str = Field(default="Describe the image.", min_length=1)
-    """What the model is asked."""
+    """Captioner prompt."""
+    max_side_px: int | None = Field(default=None, ge=16)
+    """Longest side of the image that the captioner reads, in pixels: the fewer, the faster, and the less it sees.
+    [default: as the model's processor has it]"""
     max_new_tokens: int = Field(default=128, ge=1)
     """Longest description, in tokens."""
     temperature: float = Field(default=0.0, ge=0.0)
     """Sampling temperature; 0 takes the most likely token each time."""
     seed: int = Field(default=0, ge=0)
-    """Seed of sampling; each image's samples depend on it and on the image alone."""
+    """Sampling seed; each image's samples depend on it and on the image alone."""
 
 
 class DetectorOptions(PartOptions):
-    """What all detectors of ours have in common."""
+    """Options that all detectors of this package share."""
 
     score_min: Unit = 0.3
     """Lowest score of a box's best phrase."""
 
 
 class TokenScoreOptions(DetectorOptions):
-    """What detectors have in common that score tokens."""
+    """Options of detectors that score tokens."""
 
     reduction: Literal["mean", "max"] = "mean"
-    """How a phrase's score follows from those of its tokens."""
+    """How the scores of a phrase's tokens make its score."""
 
 
 class GroundingDinoOptions(CheckpointOptions, TokenScoreOptions):
@@ -71,7 +74,7 @@ class GroundingDinoPyOptions(TokenScoreOptions):
 
     name: Literal["groundingdino-py"] = "groundingdino-py"
     config: str = "GroundingDINO_SwinT_OGC"
-    """Configuration inside the package, or a YAML file of ours."""
+    """Name of a configuration inside the package, or a YAML file of its options."""
     weights: Path
     """Weights as a .pth file."""
     text_encoder: str = "google-bert/bert-base-uncased"

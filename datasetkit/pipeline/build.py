@@ -22,7 +22,7 @@ from datasetkit.export.dataset.folder import BuildFolder, Found, check_free
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options.base import PartOptions, is_data
-from datasetkit.options.build import Placement, RunOptions
+from datasetkit.options.build import ModelOptions, Placement, RunOptions
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import (
     CAPTIONERS,
@@ -46,9 +46,11 @@ from datasetkit.runtime.timers import Stages
 from datasetkit.sources.in_memory import InMemorySource
 
 if TYPE_CHECKING:
+    from datasetkit.annotation.describing import Describer
     from datasetkit.annotation.grounded import GroundedAnnotator
 
 logger = logging.getLogger(__name__)
+_FETCH_OF_RECIPE = "datasetkit models fetch --preset RECIPE.yaml"
 
 
 def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: None) -> Manifest:
@@ -66,7 +68,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
     Raises:
         SourceError: the source cannot be read at all.
         SourceFailedError: the source failed while it was read; what is finished is kept.
-        RecipeError: models would replace the source's objects.
+        RecipeError: models would replace the source's objects, or have nothing to do.
         ModelError: a model cannot be loaded.
         OutputError: the folder contains something else.
         PluginError: a plug-in cannot be created, or fails.
@@ -188,34 +190,45 @@ def _check_names(identity: BuildIdentity, out: Path) -> None:
 def _check_relabel(recipe: Recipe, source: Source) -> None:
     """Refuse to drop the source's objects by accident, or to replace them by nothing."""
     relabel = getattr(recipe.source, "relabel", None)
-    if relabel and recipe.grounding is None:
+    finds_objects = recipe.grounding is not None and recipe.grounding.finds_objects
+    if relabel and not finds_objects:
         raise RecipeError(
             "--relabel replaces the source's objects by those that models find; choose models with --preset"
         )
-    if relabel is False and recipe.grounding is not None and any(entry.annotation_ids for entry in source.entries()):
-        raise RecipeError("the models would replace the objects of this dataset; add --relabel if that is intended")
+    if relabel is False and finds_objects and any(entry.annotation_ids for entry in source.entries()):
+        raise RecipeError(
+            "the models would replace the objects of this dataset; add --relabel if that is intended, or keep the "
+            "objects and only describe the images: --caption-with in place of --preset"
+        )
 
 
 def _annotator(
-    recipe: Recipe, finder: PhraseFinder | None, placement: Placement, stages: Stages, on_progress: OnProgress
-) -> GroundedAnnotator | None:
+    recipe: Recipe, finder: PhraseFinder | None, run: RunOptions, stages: Stages, on_progress: OnProgress
+) -> GroundedAnnotator | Describer | None:
     if recipe.grounding is None:
         for name, field in Placement.model_fields.items():
-            if (value := getattr(placement, name)) != field.default:
+            if (value := getattr(run, name)) != field.default:
                 raise RecipeError(
                     f"--{name.replace('_', '-')} {value} is an option of models, but there are none; leave it out, "
                     "or choose models: --preset, or `grounding` in a recipe"
                 )
         return None
     describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
+    if not (describes or recipe.grounding.finds_objects):
+        raise RecipeError(
+            "every image of this source has a description, so --caption-with writes none; leave it out, or replace "
+            "the descriptions: --set recaption=true"
+        )
     names = tuple(_model_names(recipe.grounding, describes=describes))
     on_progress(Progress("loading", 0, len(names), ", ".join(names)))
     # Loads torch and transformers, which other builds do not need.
-    from datasetkit.pipeline.models import grounded_annotator
+    from datasetkit.pipeline.models import found_models, model_annotator
 
-    annotator = grounded_annotator(
-        recipe.grounding,
-        placement,
+    options = recipe.grounding
+    command = run.fetch_command(recipe.source.preset) if isinstance(run, ModelOptions) else _FETCH_OF_RECIPE
+    annotator = model_annotator(
+        found_models(options, run.models, describes=describes, fetch_command=command),
+        run,
         NounPhraseFinder() if finder is None else finder,
         describes=describes,
         key_max=recipe.key_max,

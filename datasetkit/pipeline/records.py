@@ -50,8 +50,8 @@ class Pipeline:
     Args:
         recipe: what to build.
         source: reads the entries.
-        aligner: aligns by words, if no models are used.
-        annotator: finds objects by models, which replace the source's. None keeps the source's objects.
+        aligner: aligns by words, if models find no objects.
+        annotator: describes images and finds objects by models, as the recipe says; None if it names no models.
         filters: decide which records stay, in order, each with its name.
         inputs: records the state of each entry's files.
         window: number of images per call of the annotator.
@@ -80,6 +80,7 @@ class Pipeline:
         self._source = source
         self._aligner = aligner
         self._annotator = annotator
+        self._finds_objects = annotator is not None and (recipe.grounding is None or recipe.grounding.finds_objects)
         self._filters = filters
         self._inputs = inputs
         self._window = window
@@ -151,7 +152,7 @@ class Pipeline:
         return replace(outcome, is_unreachable=item.is_unreachable, inputs={} if is_retried else item.inputs)
 
     def _finished(self, entry: Entry, result: Reading) -> Outcome:
-        record = result.record if self._annotator is not None else self._with_words(result)
+        record = result.record if self._finds_objects else self._with_words(result)
         for name, one in self._filters:
             if (why := one.refusal(record)) is not None:
                 shown = one_line(why).encode("utf-8", "backslashreplace").decode()
@@ -159,7 +160,7 @@ class Pipeline:
         with self._stages.timed("draw"):
             overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
             row = record_to_row(record, overlay)
-        replaced = () if self._annotator is None else _replaced(entry, result.drops)
+        replaced = _replaced(entry, result.drops) if self._finds_objects else ()
         notices = result.notices
         if record.description is None:
             notices += (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),)

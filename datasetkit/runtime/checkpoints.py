@@ -1,7 +1,8 @@
-"""The shipped models by name. Owns where their folders are; from there on they load as any checkpoint does."""
+"""Models by name: shipped ones, folders, and ids on the Hub. Owns where a name leads, without loading anything."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -11,8 +12,32 @@ PREFIX = "toyworld:"
 NAMES = ("detector", "segmenter", "vlm")
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model that options name.
+
+    Args:
+        part: what it is used for ("captioner").
+        id: Hub id, path of a folder or a file, or the name of a shipped model.
+        revision: commit, tag or branch on the Hub; None for the newest.
+        has_weights: whether its weights are loaded, not only its configuration and tokenizer.
+
+    """
+
+    part: str
+    id: str
+    revision: str | None = None
+    has_weights: bool = True
+
+    @property
+    def local(self) -> Path | None:
+        """Folder or file of a model that is not on the Hub; it may not be there."""
+        place = resolve(self.id)
+        return Path(place) if Path(place).exists() or _is_path(place) else None
+
+
 def resolve(model_id: str) -> str:
-    """Give the folder of a shipped model (``toyworld:detector``); any other id or path comes back as it is.
+    """Return the folder of a shipped model (``toyworld:detector``); return any other id or path as it is.
 
     Raises:
         UnknownNameError: no shipped model has that name.
@@ -45,12 +70,16 @@ def check_location(model: str) -> str:
     place = resolve(model)
     if Path(place).is_file():
         raise ModelError(f"{model} is a file; give the folder that holds it, a Hub id or toyworld:...")
-    is_path = Path(place).is_absolute() or place.startswith((".", "~")) or place.count("/") > 1
-    if is_path and not Path(place).is_dir():
+    if _is_path(place) and not Path(place).is_dir():
         raise ModelError(f"there is no folder {model}; give a local folder, a Hub id or toyworld:...")
     return place
 
 
 def weights_folder() -> Path:
-    """The folder in the package that holds a folder for each shipped model."""
+    """Return the folder in the package that holds a folder for each shipped model."""
     return Path(str(resources.files("datasetkit.toyworld"))) / "weights"
+
+
+def _is_path(place: str) -> bool:
+    """Return whether a name cannot be an id on the Hub."""
+    return Path(place).is_absolute() or place.startswith((".", "~")) or place.count("/") > 1

@@ -20,7 +20,8 @@ from transformers.utils import logging as transformers_logging
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import MissingPackageError, ModelError
 from datasetkit.core.files import file_sha256
-from datasetkit.runtime.checkpoints import check_location, resolve
+from datasetkit.runtime.checkpoints import Checkpoint, check_location, resolve
+from datasetkit.runtime.fetched import RECORD, Found, Listing, find
 from datasetkit.runtime.packages import TORCHVISION
 
 _DECIDING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
@@ -58,7 +59,7 @@ def load_model(auto_class: Any, model: str, revision: str | None, *, device: str
         MissingPackageError: it needs a package that does not work here.
 
     """
-    with _telling(f"model {model}"):
+    with _explained(f"model {model}"):
         loaded, found = auto_class.from_pretrained(
             _located(model, revision),
             revision=revision,
@@ -66,7 +67,7 @@ def load_model(auto_class: Any, model: str, revision: str | None, *, device: str
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            # Those are told of below, by name.
+            # These are reported below, by name.
             ignore_mismatched_sizes=True,
         )
         loaded = loaded.to(device).eval()
@@ -80,14 +81,14 @@ def load_model(auto_class: Any, model: str, revision: str | None, *, device: str
 
 
 def load_processor(auto_class: Any, model: str, revision: str | None) -> Any:
-    """Load what prepares a model's input.
+    """Load the processor, tokenizer or configuration that prepares a model's input.
 
     Raises:
         ModelError: it is not there, or of another kind.
         MissingPackageError: it needs a package that does not work here.
 
     """
-    with _telling(f"processor of {model}"):
+    with _explained(f"processor of {model}"):
         return auto_class.from_pretrained(_located(model, revision), revision=revision, trust_remote_code=False)
 
 
@@ -95,24 +96,34 @@ def load_config(model: str, revision: str | None, model_types: Collection[str] |
     """Load a checkpoint's configuration, to refuse another architecture before its weights are read.
 
     Raises:
-        ModelError: it is not there, or its ``model_type`` is none of ``model_types``, where these are given.
+        ModelError: it is not there, or its ``model_type`` is not among ``model_types``, where these are given.
 
     """
-    with _telling(f"configuration of {model}"):
+    with _explained(f"configuration of {model}"):
         config = AutoConfig.from_pretrained(_located(model, revision), revision=revision, trust_remote_code=False)
     if model_types is not None and config.model_type not in model_types:
         raise ModelError(f"{model} is a model of type {config.model_type}; give one of type {' or '.join(model_types)}")
     return config
 
 
-def checkpoint_identity(role: str, model: str, config: Any) -> ModelIdentity:
-    """Tell what a model is made of whose configuration was loaded: the Hub's commit, or the digest of local files.
+def checkpoint_identity(role: str, model: str, revision: str | None) -> ModelIdentity:
+    """Return what a model that was loaded is made of: the Hub's commit, or the digest of local files.
 
-    The digest is of all weights, configurations, vocabularies and templates in the folder, by name and content.
+    A folder that was fetched from the Hub is the Hub's commit. The digest of any other is of all weights,
+    configurations, vocabularies and templates in it, by name and content.
+
+    Raises:
+        ModelError: files of a fetched folder are missing or were changed.
+
     """
     folder = Path(resolve(model))
     if not folder.is_dir():
-        return ModelIdentity(role, model, getattr(config, "_commit_hash", None), None)
+        found = find(Checkpoint(role, model, revision), None)
+        return ModelIdentity(role, model, None if found is None else found.commit, None)
+    if (listing := Listing.read(folder)) is not None:
+        if (fault := next(Found(folder, listing).faults(), None)) is not None:
+            raise ModelError(f"{folder}: {fault}; fetch {listing.id} again, or remove {RECORD} if you changed it")
+        return ModelIdentity(role, listing.id, listing.commit, None)
     name = model if resolve(model) != model else folder.resolve().name
     return ModelIdentity(role, name, None, _folder_sha256(folder))
 
@@ -126,12 +137,12 @@ def _folder_sha256(folder: Path) -> str:
 
 
 def file_identity(role: str, path: Path) -> ModelIdentity:
-    """Tell which weights a file holds."""
+    """Return which weights a file holds."""
     return ModelIdentity(role, path.name, None, file_sha256(path))
 
 
 def _located(model: str, revision: str | None) -> str:
-    """Give what transformers takes; refuse what it would take for an id of the Hub, or read as something else."""
+    """Return what transformers takes; refuse what it would take for an id of the Hub, or read as something else."""
     place = check_location(model)
     if not Path(place).is_dir():
         _check_connection(place, revision)
@@ -155,7 +166,7 @@ def _check_connection(model: str, revision: str | None) -> None:
             "go online once to fetch it, or give a local folder"
         ) from error
     except HfHubHTTPError:
-        return  # Who asks for its files is told why.
+        return  # the request for its files reports why
 
 
 @contextmanager
@@ -173,7 +184,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _telling(what: str) -> Iterator[None]:
+def _explained(what: str) -> Iterator[None]:
     """Turn the errors of transformers and torch into one line each."""
     try:
         with _quiet():
@@ -195,5 +206,5 @@ def _telling(what: str) -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """The first line of an error that says something."""
+    """Return the first line of an error."""
     return str(error).strip().split("\n")[0].rstrip(". ")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
 from datasetkit.core.errors import MissingPackageError
 from datasetkit.core.text import one_line
@@ -18,12 +20,12 @@ class Package:
 
     Args:
         module: module to import.
-        requirement: requirement for pip.
+        extra: extra of datasetkit that installs it; None if it is installed by its own name.
 
     """
 
     module: str
-    requirement: str
+    extra: str | None = None
 
     def fault(self) -> str | None:
         """Try to import the package; return one line about what is wrong, or None."""
@@ -36,16 +38,9 @@ class Package:
 
     @property
     def command(self) -> str:
-        """Shell command that fixes the package.
-
-        A broken package was built for another torch, and so is any package that pip would find for a torch of a special
-        build ("2.13.0+cpu"): both are then reinstalled, as matching builds.
-        """
-        if find_spec("torch") is None:
-            return f"pip install {self.requirement}"
-        release, _, build = version("torch").partition("+")
-        is_unfit = self.requirement == self.module and bool(self.is_installed or build)
-        return f"pip install {'--force-reinstall ' if is_unfit else ''}{self.requirement} torch=={release}"
+        """Shell command that fixes the package."""
+        torch = version("torch") if find_spec("torch") is not None else None
+        return install_command(self, torch, clone_of(Path(__file__)), is_installed=self.is_installed)
 
     @property
     def is_installed(self) -> bool:
@@ -53,12 +48,46 @@ class Package:
         return find_spec(self.module.partition(".")[0]) is not None
 
 
-TORCHVISION = Package("torchvision", "torchvision")
-SEGMENT_ANYTHING = Package("segment_anything", "'datasetkit[sam]'")
+TORCHVISION = Package("torchvision")
+NUM2WORDS = Package("num2words", "vlm")
+SEGMENT_ANYTHING = Package("segment_anything", "sam")
 # The top-level package is empty, so importing it always works.
-GROUNDINGDINO = Package("groundingdino.models", "'datasetkit[groundingdino]'")
-PEFT = Package("peft", "'datasetkit[tune]'")
-PYCOCOEVALCAP = Package("pycocoevalcap", "'datasetkit[tune]'")
+GROUNDINGDINO = Package("groundingdino.models", "groundingdino")
+PEFT = Package("peft", "tune")
+PYCOCOEVALCAP = Package("pycocoevalcap", "tune")
+
+
+def install_command(package: Package, torch: str | None, clone: Path | None, *, is_installed: bool) -> str:
+    """Return the command that installs a package next to the torch that is here.
+
+    A broken package was built for another torch, and so is any package that pip would find for a torch of a special
+    build ("2.13.0+cpu"): both are then reinstalled, as matching builds.
+
+    Args:
+        package: to install.
+        torch: version of torch; None where there is none.
+        clone: folder of a clone that datasetkit runs from; None where it was installed from a wheel.
+        is_installed: whether the package is there, but does not work.
+
+    """
+    if package.extra is None:
+        requirement = package.module.partition(".")[0]
+    elif clone is None:
+        requirement = f"'datasetkit[{package.extra}]'"
+    else:
+        constraints, itself = shlex.quote(str(clone / "constraints.txt")), shlex.quote(f"{clone}[{package.extra}]")
+        requirement = f"--constraint {constraints} --editable {itself}"
+    if torch is None:
+        return f"pip install {requirement}"
+    release, _, build = torch.partition("+")
+    is_unfit = package.extra is None and bool(is_installed or build)
+    return f"pip install {'--force-reinstall ' if is_unfit else ''}{requirement} torch=={release}"
+
+
+def clone_of(module: Path) -> Path | None:
+    """Return the folder of the clone that this module lies in; None where it was installed from a wheel."""
+    root = module.resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() and (root / "constraints.txt").is_file() else None
 
 
 def require(what: str, *packages: Package) -> None:

@@ -73,7 +73,11 @@ def _hints(manifest: Manifest) -> Iterator[str]:
     tally, source = manifest.tally, manifest.recipe.get("source")
     if tally.dropped["record"][DropReason.NO_DESCRIPTION]:
         yield "without --require-description, images that have no description are kept"
-    if isinstance(source, Mapping) and source.get("name") == "coco" and source.get("captions") is None:
-        yield "--captions FILE adds descriptions, whose phrases are linked to the objects"
+    lacks_captions = isinstance(source, Mapping) and source.get("name") == "coco" and source.get("captions") is None
+    if lacks_captions and not manifest.recipe.get("grounding"):
+        yield (
+            "--captions FILE adds descriptions, whose phrases are linked to the objects; --caption-with PRESET has a "
+            "model write them"
+        )
     if not manifest.recipe.get("grounding") and not tally.read["annotation"]:
         yield "there are no objects; --preset grounded-sam finds them with models"

@@ -93,7 +93,7 @@ class Subject:
     @cached_property
     def identity(self) -> ModelIdentity:
         """The identity of the weights; files of a folder are read once for it."""
-        return checkpoint_identity("model", self.name, self.config)
+        return checkpoint_identity("model", self.name, self.revision)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datasetkit.annotation.alignment.categories import category_of
+from datasetkit.annotation.describing import Describer
 from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
 from datasetkit.annotation.grounded import GroundedAnnotator
 from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
@@ -81,6 +82,8 @@ def annotator(detector: Detector, segmenter: Segmenter | None = None, batch: int
     parts = {name: more.pop(name) for name in ("captioner", "crop_scorer", "key_max", "crop_batch") if name in more}
     chosen = options(**more)
     stages = Stages()
+    if (captioner := parts.pop("captioner", None)) is not None:
+        parts["describer"] = Describer(captioner, recaption=chosen.recaption, batch=batch, stages=stages)
     grounder = BoxesThenMasks(
         detector,
         segmenter or TableSegmenter(),
@@ -88,9 +91,7 @@ def annotator(detector: Detector, segmenter: Segmenter | None = None, batch: int
         segmenter_batch=batch,
         stages=stages,
     )
-    return GroundedAnnotator(
-        chosen, finder=NounPhraseFinder(), grounder=grounder, captioner_batch=batch, stages=stages, **parts
-    )
+    return GroundedAnnotator(chosen, finder=NounPhraseFinder(), grounder=grounder, stages=stages, **parts)
 
 
 def noise(size_hw: tuple[int, int], seed: int) -> Image.Image:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from tests.conftest import REPOSITORY
 
-DOCS = REPOSITORY / "docs"
 OTHERS = ("README.md", "CONTRIBUTING.md", "examples/photographs/README.md")
 LANGUAGES = {"python", "bash", "console"}
 FILES = {"toml", "yaml"}
@@ -90,9 +89,9 @@ class Block:
 
 
 def names() -> list[str]:
-    """Return the paths of all pages whose blocks are run, relative to the repository."""
-    pages = [path for path in DOCS.rglob("*.md") if "reference" not in path.parts]
-    return [*OTHERS, *sorted(path.relative_to(REPOSITORY).as_posix() for path in pages)]
+    """Every page whose blocks are run, from the repository."""
+    found = (path.relative_to(REPOSITORY) for path in (REPOSITORY / "docs").rglob("*.md"))
+    return ["README.md", *sorted(path.as_posix() for path in found if "reference" not in path.parts)]
 
 
 def blocks(page: str) -> list[Block]:

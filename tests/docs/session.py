@@ -21,8 +21,6 @@ from datasetkit.cli import app
 from tests.docs.pages import Block, commands
 
 _SHELL = re.compile(r"[|<>;&$`*]")
-# What the user's own folder may hold: none of it may be imported in place of ours.
-_USERS_OWN = ("export.py", "annotation.py", "hi_scoring.py", "cards.py")
 
 
 class Session:
@@ -40,8 +38,6 @@ class Session:
         self._errors = ""
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
-        for name in _USERS_OWN:
-            (folder / name).write_text("raise SystemExit('a file of the user was imported')\n")
         programs = folder / ".programs"
         programs.mkdir()
         for name, words in (("datasetkit", "-m datasetkit"), ("python", "")):

@@ -156,9 +156,9 @@ def _faults(scenario: Scenario, ended: Ended) -> Iterator[str]:
         yield f"it ended with {code}"
     if "Traceback (most recent call last)" in stderr + stdout:
         yield "it shows a traceback"
-    if code and "verify" not in scenario.command and "doctor" not in scenario.command and not errors:
+    if code and not {"verify", "check", "doctor"} & {*scenario.command} and not errors:
         yield "it failed without a message"
-    if code and "verify" in scenario.command and not errors and not stdout.strip():
+    if code and {"verify", "check"} & {*scenario.command} and not errors and not stdout.strip():
         yield "it failed without a message"
     if not code and errors:
         yield "it ended well, but told an error"

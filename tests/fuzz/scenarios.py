@@ -296,6 +296,14 @@ def _heads() -> list[Scenario]:
             FORMER_VERSION,
         ),
         Scenario("doctor", 1, ("recipe.yaml",), ("doctor", "--json")),
+        *(
+            Scenario(name, 3, ("fetched", "fetched.yaml"), (*command, "--preset", "fetched.yaml"), ("fetched/*",))
+            for name, command in {
+                "models list": ("models", "list", "--to", "fetched", "--json"),
+                "models check": ("models", "check", "--to", "fetched"),
+                "doctor of a preset": ("doctor", "--models", "fetched", "--device", "cpu", "--json"),
+            }.items()
+        ),
     ]
 
 

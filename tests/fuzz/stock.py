@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
+from datasetkit.core.files import file_sha256
 from datasetkit.runtime.checkpoints import resolve
+from datasetkit.runtime.fetched import HubFile, Listing
 from tests.compatibility.former import FORMER, HUMAN_MASKS, ODD_PIXELS
 from tests.pipeline.builders import BOX, caption, image_entry, instance, make_image, put, write_coco
 
@@ -35,6 +37,7 @@ def make(folder: Path, run: Run) -> None:
     """
     _coco(folder / "coco")
     _folders(folder)
+    _fetched(folder)
     _tables(folder)
     _shards(folder / "shards")
     _former(folder)
@@ -87,6 +90,17 @@ def _folders(folder: Path) -> None:
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     preset = Path(resolve("toyworld:vlm")).parents[2] / "options" / "presets" / "toyworld.yaml"
     shutil.copy2(preset, folder / "preset.yaml")
+
+
+def _fetched(folder: Path) -> None:
+    """A model as ``datasetkit models fetch --to`` leaves it, and a preset that names it."""
+    commit = "0" * 40
+    model = Path(shutil.copytree(resolve("toyworld:segmenter"), folder / "fetched" / "org--segmenter" / commit))
+    files = {path.name: HubFile(size=path.stat().st_size, etag=file_sha256(path)) for path in model.iterdir()}
+    Listing(id="org/segmenter", revision=commit, commit=commit, license=None, parameters=None, files=files).write(model)
+    preset = yaml.safe_load((folder / "preset.yaml").read_text(encoding="utf-8"))
+    preset["segmenter"] |= {"model": "org/segmenter", "revision": commit}
+    (folder / "fetched.yaml").write_text(yaml.safe_dump(preset), encoding="utf-8")
 
 
 def _tables(folder: Path) -> None:

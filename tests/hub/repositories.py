@@ -97,7 +97,7 @@ def info(state: State, call: Call) -> Answer:
             "private": repository.private,
             "gated": False,
             "disabled": False,
-            "tags": [],
+            "tags": _tags(commit, repository),
             "downloads": 0,
             "likes": 0,
             "createdAt": repository.history()[-1].date,
@@ -105,6 +105,14 @@ def info(state: State, call: Call) -> Answer:
             "siblings": [_sibling(commit, path, with_blobs) for path in sorted(commit.files)],
         }
     )
+
+
+def _tags(commit: Commit, repository: Repository) -> list[str]:
+    """The tags that the Hub takes from a card's front matter: here, the license."""
+    file = commit.files.get("README.md")
+    text = "" if file is None else repository.objects.path(file.sha256).read_text(encoding="utf-8")
+    found = re.search(r"^license: (\S+)$", text, re.MULTILINE)
+    return [] if found is None else [f"license:{found[1]}"]
 
 
 def _sibling(commit: Commit, path: str, with_blobs: bool) -> dict[str, object]:

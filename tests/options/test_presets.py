@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from datasetkit.core.errors import RecipeError, UnknownNameError
 from datasetkit.options import GroundingOptions, Recipe, recipe_yaml
+from datasetkit.options.build import ModelOptions
 from datasetkit.options.presets import NAMES, preset
 
 
@@ -80,6 +82,8 @@ def test_unknown_presets_and_options_are_named() -> None:
         ({"segmenter": None}, "name a segmenter"),
         ({"detector.name": "sam3", "detector.model": "facebook/sam3"}, "leave the segmenter out"),
         ({"detector.score_min": 1.5}, "less than or equal to 1"),
+        ({"detector": None}, "leave the segmenter out"),
+        ({"detector": None, "segmenter": None, "captioner.name": "given"}, "captioner given writes none"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], error: str) -> None:
@@ -102,3 +106,57 @@ def test_local_models_are_published_by_name_and_found_again(tmp_path: Path) -> N
     found: Any = Recipe.read(path, folder.parent).grounding
     assert (found.detector.model, found.segmenter.weights) == (str(folder), weights)
     assert found.captioner.model == "toyworld:vlm"
+
+
+def test_the_models_of_a_preset_are_named_with_their_commits() -> None:
+    found = {one.part: one for one in options("grounded-sam").checkpoints()}
+    assert list(found) == ["captioner", "detector", "segmenter"]
+    assert all(len(one.revision or "") == 40 and one.has_weights and one.local is None for one in found.values())
+    assert all(one.local is not None for one in options("toyworld").checkpoints())
+
+
+def test_a_text_encoder_is_fetched_without_its_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "dino.pth"
+    changes = {"detector__name": "groundingdino-py", "detector__weights": str(weights), "captioner__name": "given"}
+    file, encoder, _ = options("grounded-sam", **changes).checkpoints()
+    assert (file.id, file.local) == (str(weights), weights)
+    assert (encoder.id, encoder.has_weights) == ("google-bert/bert-base-uncased", False)
+
+
+def test_models_are_taken_from_folders_without_a_revision(tmp_path: Path) -> None:
+    before = options("grounded-sam")
+    captioner, *_ = before.checkpoints()
+    after: Any = before.with_folders({captioner: tmp_path})
+    assert (after.captioner.model, after.captioner.revision) == (str(tmp_path), None)
+    assert (after.detector, after.segmenter) == (before.detector, before.segmenter)
+
+
+@pytest.mark.parametrize("extension", ["recipe", "preset"])
+def test_a_recipe_is_taken_as_a_preset(tmp_path: Path, extension: str) -> None:
+    grounding = preset("grounded-sam", {"links.margin": 0.2})
+    path = tmp_path / f"{extension}.yaml"
+    path.write_text(recipe_yaml({"source": {}, "grounding": grounding} if extension == "recipe" else grounding))
+    assert preset(str(path), {}) == grounding
+    path.write_text("source: {}\ngrounding: null\n")
+    with pytest.raises(RecipeError, match="is a recipe without models"):
+        preset(str(path), {})
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, "--preset toyworld"),
+        ({"preset": "my models.yaml"}, "--preset 'my models.yaml'"),
+        ({"caption_with": "grounded-sam"}, "--caption-with grounded-sam"),
+        (
+            {"preset": "grounded-sam", "captioner": "org/other", "set": {"detector.name": "owlv2"}},
+            "--preset grounded-sam --captioner org/other --set 'detector.name=\"owlv2\"'",
+        ),
+    ],
+)
+def test_the_command_that_fetches_names_the_same_models(given: dict[str, Any], command: str) -> None:
+    options = ModelOptions.checked(given)
+    assert options.fetch_command("toyworld") == f"datasetkit models fetch {command}"
+    typed = shlex.split(command)
+    chosen = typed[typed.index("--set") + 1] if "--set" in typed else None
+    assert chosen is None or ModelOptions.checked({"set": [chosen]}).set == options.set

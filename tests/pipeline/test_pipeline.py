@@ -25,7 +25,7 @@ from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
 from datasetkit.options.sources import SOURCES
 from datasetkit.pipeline.inputs import Inputs
-from datasetkit.pipeline.models import grounded_annotator
+from datasetkit.pipeline.models import model_annotator
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.folder import FolderSource
@@ -213,7 +213,7 @@ def by_shipped_models(batch: int, stages: Stages) -> list[Record]:
     chosen = scenes()
     assert chosen.grounding is not None
     placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
-    annotator = grounded_annotator(
+    annotator = model_annotator(
         chosen.grounding, placement, NounPhraseFinder(), describes=False, key_max=None, stages=stages
     )
     return [record_of(outcome) for outcome in outcomes(chosen, annotator, window=placement.window, stages=stages)]

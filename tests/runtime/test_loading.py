@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoModelForImageTextToText, AutoProcessor
 from datasetkit.core.errors import ModelError
 from datasetkit.runtime.loading import checkpoint_identity, file_identity, load_config, load_model, load_processor
 from tests.annotation.tiny_clip import save_image_text_model
+from tests.hub.server import HubServer
 
 
 @pytest.fixture(scope="module")
@@ -120,32 +121,33 @@ def test_weights_come_in_the_dtype_asked_for(sound: Path, tmp_path: Path) -> Non
 
 
 def test_identities_name_weights_and_no_path(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = load(sound)
     digest = hashlib.sha256((sound / "model.safetensors").read_bytes()).hexdigest()
     monkeypatch.chdir(sound)
     names = (str(sound), ".", "../sound", f"{sound}/")
-    (identity,) = {checkpoint_identity("similarity", name, loaded.config) for name in names}
+    (identity,) = {checkpoint_identity("similarity", name, None) for name in names}
     assert (identity.id, identity.revision) == ("sound", None)
-    assert checkpoint_identity("captioner", "toyworld:vlm", loaded.config).id == "toyworld:vlm"
+    assert checkpoint_identity("captioner", "toyworld:vlm", None).id == "toyworld:vlm"
     assert file_identity("detector", sound / "model.safetensors").id == "model.safetensors"
     assert file_identity("detector", sound / "model.safetensors").sha256 == digest
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "chat_template.jinja", "vocab.txt"])
 def test_whatever_decides_answers_is_part_of_the_identity(sound: Path, tmp_path: Path, name: str) -> None:
-    loaded = load(sound)
     changed = Path(shutil.copytree(sound, tmp_path / "sound"))
-    before = checkpoint_identity("similarity", str(changed), loaded.config)
-    assert before == checkpoint_identity("similarity", str(sound), loaded.config)
+    before = checkpoint_identity("similarity", str(changed), None)
+    assert before == checkpoint_identity("similarity", str(sound), None)
     (changed / "README.md").write_text("told to people only")
-    assert checkpoint_identity("similarity", str(changed), loaded.config) == before
+    assert checkpoint_identity("similarity", str(changed), None) == before
     with (changed / name).open("ab") as file:
         file.write(b" ")
-    assert checkpoint_identity("similarity", str(changed), loaded.config) != before
+    assert checkpoint_identity("similarity", str(changed), None) != before
 
 
-def test_the_hub_s_commit_is_the_revision(sound: Path) -> None:
-    loaded = load(sound)
-    loaded.config._commit_hash = "0" * 40
-    identity = checkpoint_identity("similarity", "somebody/clip", loaded.config)
-    assert (identity.id, identity.revision, identity.sha256) == ("somebody/clip", "0" * 40, None)
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_the_hub_s_commit_is_the_revision(hub: HubServer, sound: Path, revision: str | None) -> None:
+    repository = hub.create("somebody/clip", repo_type="model")
+    repository.write({path.name: path.read_bytes() for path in sound.iterdir()})
+    repository.tags["v1"] = repository.head
+    load_model(AutoModel, "somebody/clip", revision, device="cpu", dtype="float32")
+    identity = checkpoint_identity("similarity", "somebody/clip", revision)
+    assert (identity.id, identity.revision, identity.sha256) == ("somebody/clip", repository.head, None)

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from datasetkit.core.errors import MissingPackageError
-from datasetkit.runtime.packages import Package, first_fault, require
+from datasetkit.runtime import packages as packages_module
+from datasetkit.runtime.packages import Package, clone_of, first_fault, install_command, require
+from tests.conftest import REPOSITORY
 
 TORCH = f"torch=={version('torch').partition('+')[0]}"
 
@@ -33,43 +35,56 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_faults_are_one_line(module: str, fault: str | None) -> None:
-    assert Package(module, module).fault() == fault
+    assert Package(module).fault() == fault
+
+
+CLONE = Path("/clones/data set kit")
 
 
 @pytest.mark.parametrize(
-    ("installed", "module", "command"),
+    ("package", "torch", "clone", "is_installed", "command"),
     [
-        ("2.13.0", "dk_absent", "pip install dk_absent torch==2.13.0"),
-        ("2.13.0", "dk_broken", "pip install --force-reinstall dk_broken torch==2.13.0"),
-        ("2.13.0+cpu", "dk_absent", "pip install --force-reinstall dk_absent torch==2.13.0"),
+        (Package("dk"), None, None, False, "pip install dk"),
+        (Package("dk.models"), "2.13.0", None, False, "pip install dk torch==2.13.0"),
+        (Package("dk"), "2.13.0", None, True, "pip install --force-reinstall dk torch==2.13.0"),
+        (Package("dk"), "2.13.0+cpu", CLONE, False, "pip install --force-reinstall dk torch==2.13.0"),
+        (Package("dk", "vlm"), "2.13.0+cpu", None, False, "pip install 'datasetkit[vlm]' torch==2.13.0"),
+        (
+            Package("dk", "vlm"),
+            "2.13.0",
+            CLONE,
+            False,
+            f"pip install --constraint '{CLONE}/constraints.txt' --editable '{CLONE}[vlm]' torch==2.13.0",
+        ),
     ],
 )
-def test_a_package_comes_with_the_torch_that_it_is_built_for(
-    monkeypatch: pytest.MonkeyPatch, installed: str, module: str, command: str
+def test_a_package_is_installed_with_the_torch_it_fits(
+    package: Package, torch: str | None, clone: Path | None, is_installed: bool, command: str
 ) -> None:
-    monkeypatch.setattr("datasetkit.runtime.packages.version", lambda _: installed)
-    assert Package(module, module).command == command
+    assert install_command(package, torch, clone, is_installed=is_installed) == command
 
 
-def test_the_command_mends_all_packages_of_a_model() -> None:
+def test_a_clone_is_told_from_a_wheel(tmp_path: Path) -> None:
+    assert clone_of(Path(packages_module.__file__)) == REPOSITORY
+    assert clone_of(tmp_path / "site-packages" / "datasetkit" / "runtime" / "packages.py") is None
+
+
+def test_the_command_fixes_all_packages_of_a_model() -> None:
     broken, after, absent = (
-        Package("dk_broken", "dk_broken"),
-        Package("dk_after", "'datasetkit[after]'"),
-        Package("dk_absent", "'datasetkit[absent]'"),
+        Package("dk_broken"),
+        Package("dk_after", "after"),
+        Package("dk_absent", "absent"),
     )
-    assert first_fault([Package("dk_sound", "dk_sound")]) is None
-    assert first_fault([broken, after, absent]) == (
-        broken,
-        "RuntimeError: no such operator",
-        f"pip install --force-reinstall dk_broken {TORCH} && pip install 'datasetkit[absent]' {TORCH}",
-    )
+    assert first_fault([Package("dk_sound")]) is None
+    commands = f"pip install --force-reinstall dk_broken {TORCH} && {absent.command}"
+    assert first_fault([broken, after, absent]) == (broken, "RuntimeError: no such operator", commands)
 
 
 def test_requiring_says_what_to_run() -> None:
-    require("sam2", Package("dk_sound", "dk_sound"))
+    require("sam2", Package("dk_sound"))
     with pytest.raises(MissingPackageError) as caught:
-        require("sam2", Package("dk_sound", "dk_sound"), Package("dk_absent", "'datasetkit[absent]'"))
+        require("sam2", Package("dk_sound"), Package("dk_absent", "absent"))
     assert str(caught.value) == (
         "sam2 needs dk_absent, which does not work here (ModuleNotFoundError: No module named 'dk_absent'); "
-        f"run: pip install 'datasetkit[absent]' {TORCH}"
+        f"run: {Package('dk_absent', 'absent').command}"
     )

@@ -19,7 +19,7 @@ import datasetkit
 from datasetkit.cli.build import RecipeFile, build
 from datasetkit.cli.commands import command
 from datasetkit.cli.group import COMMANDS, DATASET, HEADS, TOOLS
-from datasetkit.cli.lazy import Lazy
+from datasetkit.cli.lazy import Lazy, LazyGroup
 from datasetkit.cli.screen import Screen
 from datasetkit.cli.signals import AFTER_SIGNALS, WORDS
 from datasetkit.core.errors import DatasetkitError
@@ -37,10 +37,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _EVERY = "Every command also takes the [options of all commands](tools.md#options-of-all-commands)."
 
 
-def main() -> None:
+def write(folder: Path = FOLDER) -> None:
     """Write every page of the reference anew."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     pages = {
         "build": build_page(),
         "dataset": command_page("Dataset commands", DATASET),
@@ -56,7 +56,7 @@ def main() -> None:
         "protocols": module_page("Plug-in protocols", "datasetkit.core.protocols", "datasetkit.core.detections"),
     }
     for name, text in pages.items():
-        (FOLDER / f"{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
+        (folder / f"{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def build_page() -> str:
@@ -78,8 +78,18 @@ def command_page(title: str, panel: str) -> str:
     parts = [f"# {title}\n", _EVERY, ""]
     for name, lazy in COMMANDS.items():
         if lazy.panel == panel and name != "build":
-            parts += [f"## {name}\n", *command_parts(name, lazy)]
+            for spelled, one in members(name, lazy):
+                parts += [f"## {spelled}\n", *command_parts(spelled, one)]
     return "\n".join(parts)
+
+
+def members(name: str, lazy: Lazy) -> Iterator[tuple[str, Lazy]]:
+    """Yield a command, or the commands of a group, each as it is typed."""
+    made = lazy.load(name)
+    if isinstance(made, LazyGroup):
+        yield from ((f"{name} {inner}", one) for inner, one in made.table.items())
+    else:
+        yield name, lazy
 
 
 def command_parts(name: str, lazy: Lazy) -> list[str]:
@@ -211,4 +221,4 @@ def usage(name: str, shown: click.Command) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    write()

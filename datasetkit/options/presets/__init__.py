@@ -14,16 +14,16 @@ NAMES = ("grounded-sam", "toyworld")
 
 
 def preset(name: str | None, changes: Mapping[str, Any], *, allow_code: bool = False) -> dict[str, Any]:
-    """Give the options of grounding that a preset holds, with changes put over them.
+    """Return the options of grounding that a preset holds, with changes put over them.
 
     Args:
-        name: of a preset, or a YAML file of ours with the same content; None for the changes alone.
+        name: of a preset, or a YAML file with the same content, or a recipe file; None for the changes alone.
         changes: ``"detector.score_min": 0.4``; a change of a part's ``name`` clears the part's other options.
         allow_code: see :func:`~datasetkit.options.files.read_options`.
 
     Raises:
         UnknownNameError: there is neither a preset nor a file of that name.
-        RecipeError: the file is no YAML mapping, or a change names no option of a part.
+        RecipeError: the file is not a YAML mapping, or a change names no option of a part.
 
     """
     value = {} if name is None else _read(name, allow_code=allow_code)
@@ -38,7 +38,11 @@ def _read(name: str, *, allow_code: bool) -> dict[str, Any]:
             return read_options(path, "preset", allow_code=False)
     if not Path(name).is_file():
         raise UnknownNameError(f"no preset or file is called {name!r}; known presets: {', '.join(NAMES)}")
-    return read_options(Path(name), "preset", allow_code=allow_code)
+    found = read_options(Path(name), "preset", allow_code=allow_code)
+    value = found.get("grounding", found)
+    if not isinstance(value, dict):
+        raise RecipeError(f"{name} is a recipe without models; give a preset, or a recipe that names models")
+    return value
 
 
 def _put(value: dict[str, Any], path: str, item: Any) -> None:

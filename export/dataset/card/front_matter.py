@@ -10,6 +10,7 @@ import yaml
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.schema import row_schema
+from datasetkit.export.dataset.card.models import found_by_models
 from datasetkit.export.dataset.card.parts import front_value, split_card
 from datasetkit.export.dataset.licenses import card_license
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LICENSE_NAME, Manifest
@@ -19,7 +20,7 @@ _SIZE_CATEGORIES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "
 
 
 def features_yaml(schema: pa.Schema) -> list[dict[str, Any]]:
-    """Spell a row's feature types as ``datasets`` writes them into a card."""
+    """Write a row's feature types as ``datasets`` does in a card."""
     return [_feature(field.name, field.type) for field in schema]
 
 
@@ -74,18 +75,18 @@ def front_matter(manifest: Manifest, statistics: Statistics, title: str) -> dict
 
 
 def card_schema(manifest: Manifest) -> pa.Schema:
-    """Give the schema of the rows that a card describes."""
+    """Return the schema of the rows that a card describes."""
     return row_schema(overlay=manifest.options["overlay"], version=manifest.schema_version)
 
 
 def hub_source(manifest: Manifest) -> str | None:
-    """Name the dataset on the Hub from which the images came; None where they did not come from there."""
+    """Return the name of the dataset on the Hub that the images came from, or None."""
     source = manifest.options["source"]
     return str(source["repo"]) if source["name"] == "hub" else None
 
 
 def _annotations_creators(manifest: Manifest, total: Summary) -> list[str]:
-    """Say in the Hub's words who made the masks.
+    """Return the Hub's words for who made the masks.
 
     The Hub knows found, crowdsourced, expert-generated, machine-generated, no-annotation and other (``creators.json``
     in the sources of ``datasets`` up to 2.x). "found" is for sources of which we cannot know who drew their masks:
@@ -94,13 +95,14 @@ def _annotations_creators(manifest: Manifest, total: Summary) -> list[str]:
     if not total.objects:
         return ["no-annotation"]
     is_rendered = manifest.options["source"]["name"] == "toyworld"
-    if manifest.models or total.scores or is_rendered:  # scores: of models, in a dataset that was built before
+    # Scores are those of models, in a dataset that was built before.
+    if found_by_models(manifest) or total.scores or is_rendered:
         return ["machine-generated"]
     return ["found"]
 
 
 def card_yaml(value: Mapping[str, Any]) -> str:
-    """Spell plain values as YAML, in the order in which they come."""
+    """Write plain values as YAML, in their order."""
     return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -14,6 +14,7 @@ from datasetkit.annotation.captioners.image_text_to_text import ImageTextToTextC
 from datasetkit.core.errors import ModelError
 from datasetkit.options.models import ImageTextToTextOptions
 from datasetkit.runtime.checkpoints import resolve
+from tests.hi_scoring.tiny_models import TILE_PX, tiny
 
 MODEL, PROMPT = "toyworld:vlm", "Describe the picture."
 
@@ -82,3 +83,31 @@ def test_model_without_chat_template_is_refused(tmp_path: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(ModelError, match="has no chat template"):
         ImageTextToTextCaptioner(ImageTextToTextOptions(model=str(folder), prompt=PROMPT))
+
+
+def test_a_largest_side_scales_images_down_only(captioner: ImageTextToTextCaptioner, images: list[Image.Image]) -> None:
+    small = ImageTextToTextCaptioner(
+        ImageTextToTextOptions(model=MODEL, prompt=PROMPT, max_new_tokens=48, max_side_px=50)
+    )
+    wide, tiny_image = images[1], images[3]  # 100 x 60 px, 32 x 32 px
+    reduced = wide.resize((50, 30), Image.Resampling.LANCZOS)
+    assert small.caption([wide, tiny_image]) == [*captioner.caption([reduced]), *captioner.caption([tiny_image])]
+
+
+@pytest.mark.parametrize(("max_side_px", "tiles"), [(None, 13), (2 * TILE_PX, 5), (TILE_PX, 1), (TILE_PX // 2, 1)])
+def test_a_largest_side_reaches_processors_that_enlarge(
+    tmp_path_factory: pytest.TempPathFactory, max_side_px: int | None, tiles: int
+) -> None:
+    folder = tmp_path_factory.mktemp("idefics3")
+    family = tiny("idefics3")
+    family.model.save_pretrained(folder)
+    family.processor.save_pretrained(folder)
+    made = ImageTextToTextCaptioner(
+        ImageTextToTextOptions(model=str(folder), max_new_tokens=1, max_side_px=max_side_px)
+    )
+    seen: list[int] = []
+    made._model.model.vision_model.register_forward_pre_hook(
+        lambda _module, _args, named: seen.append(len(named["pixel_values"])), with_kwargs=True
+    )
+    made.caption([Image.new("RGB", (40, 30), (200, 30, 30))])
+    assert seen == [tiles]

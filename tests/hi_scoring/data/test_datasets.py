@@ -285,7 +285,7 @@ def test_unknown_split_lists_known_splits(built: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "told"),
     [
-        ({"picture": ["x"], "text": ["x"], "masks": [[1]]}, "no column image; it has image, text, masks"),
+        ({"picture": ["x"], "text": ["x"], "masks": [[1]]}, "no column image; it has picture, text, masks"),
         ({"image": ["x"], "words": ["x"], "masks": [[1]]}, "no column description or caption or text; it has image"),
         ({"image": ["x"], "text": ["x"]}, "no column objects or masks or mask; it has image, text"),
     ],
