@@ -7,8 +7,8 @@ block:
 - ``<!-- not run: REASON -->`` excludes it, for one of `REASONS`;
 - ``<!-- run with: --steps 2 count=4 -->`` makes it small: these values replace those that the block has.
 
-A command with the comment ``# exit code N`` ends with that code. Lines of a text block that begin with ``error: `` are
-what the commands above it printed to stderr.
+A command with the comment ``# exit code N`` ends with that code. Each line of a text block is a line that the commands
+above it printed, with ``...`` for what differs between machines.
 """
 
 from __future__ import annotations

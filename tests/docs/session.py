@@ -35,7 +35,7 @@ class Session:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self._patch = patch
         self._names: dict[str, Any] = {"__name__": "__main__"}
-        self._errors = ""
+        self._printed = ""
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
         programs = folder / ".programs"
@@ -53,20 +53,23 @@ class Session:
             Path(block.file).write_text(block.run_text, encoding="utf-8")
 
     def follow(self, block: Block) -> None:
-        """Run a block, or compare the errors that it shows with those that were printed."""
+        """Run a block, or compare the lines that it shows with those that were printed."""
         if block.language == "text" and block.reason is None:
-            shown = [line for line in block.text.splitlines() if line.startswith("error: ")]
-            printed = self._errors.splitlines()
-            assert not [line for line in shown if line not in printed], f"{where(block)} was printed as {printed}"
+            for line in block.text.splitlines():
+                pattern = re.escape(line).replace(re.escape("..."), ".*")
+                assert any(re.fullmatch(pattern, one) for one in self._printed.splitlines()), (
+                    f"{where(block)}: {line}\nwas printed as:\n{self._printed}"
+                )
         elif not block.is_run or block.file is not None:
             return
         elif block.language == "python":
             code = "\n" * (block.line - 1) + block.run_text
             exec(compile(code, block.page, "exec"), self._names)
         else:
-            self._errors = ""
+            self._printed = ""
             for command, code in commands(block):
                 found, output = self._run(command)
+                self._printed += output
                 assert found == code, f"{where(block)}: {command}\nended with {found}:\n{output}"
 
     def _run(self, command: str) -> tuple[int, str]:
@@ -80,12 +83,10 @@ class Session:
             return 0, ""
         if words[0] == "datasetkit" and not _SHELL.search(command):
             result = CliRunner().invoke(app, words[1:])
-            self._errors += result.stderr
             return result.exit_code, result.output
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
         )
-        self._errors += done.stderr
         return done.returncode, done.stdout + done.stderr
 
 
