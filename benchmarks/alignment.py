@@ -10,6 +10,9 @@ micro-averaged over the spans that are labelled resolved: a resolvable span that
 its links, and links of a phrase that is labelled absent, or not labelled at all, are false. Spans labelled ambiguous
 are scored separately: by the F1 of the status "ambiguous" over all phrases, and by the share of labelled candidates
 among the predicted ones.
+
+Intervals are 95 % percentile bootstraps over captions, whose links are not independent of each other. The figures of
+half b are in ``export/dataset/quality.py``, from where cards and previews quote them: change them there, too.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.perfect_detections import link_detections
 from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder
@@ -31,6 +37,8 @@ from datasetkit.core.record import EncodedImage, KeyObject, Phrase, PhraseStatus
 
 LABELS = Path(__file__).parent / "alignment_labels"
 COCO_MINI = Path(__file__).resolve().parents[2] / "shared" / "coco_mini"
+
+DRAWS, SEED = 10_000, 0
 
 Align = Callable[[Record], tuple[Phrase, ...]]
 
@@ -75,7 +83,13 @@ class Counts:
     ambiguous_right: int = 0
     candidates_labelled: int = 0
     candidates_found: int = 0
+    links_by_caption: list[tuple[int, int, int]] = field(default_factory=list)  # labelled, predicted, right
     errors: list[str] = field(default_factory=list)
+
+    @property
+    def links(self) -> tuple[int, int, int]:
+        """Links labelled, predicted and right so far."""
+        return self.links_labelled, self.links_predicted, self.links_right
 
 
 class CocoMini:
@@ -205,8 +219,11 @@ def run(half: str, coco: CocoMini, align: Align) -> Counts:
         counts.captions += 1
         for labelled in spans:
             counts.spans[labelled.kind] += 1
+        before = counts.links
         for span, prediction in paired(spans, predict(record, annotation_ids, align)):
             count_pair(counts, label["caption_id"], span, prediction)
+        labelled_links, predicted, right = (now - then for now, then in zip(counts.links, before, strict=True))
+        counts.links_by_caption.append((labelled_links, predicted, right))
     return counts
 
 
@@ -220,6 +237,13 @@ def f1(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+def interval(part: NDArray[np.int64], whole: NDArray[np.int64]) -> str:
+    """Write the 95 % interval of a ratio of sums over captions, each of shape (captions,)."""
+    chosen = np.random.default_rng(SEED).integers(0, len(part), (DRAWS, len(part)))
+    low, high = np.percentile(part[chosen].sum(axis=1) / whole[chosen].sum(axis=1), [2.5, 97.5])
+    return f"(95 % {low:.3f} to {high:.3f})"
+
+
 def report(half: str, counts: Counts) -> None:
     """Print the metrics of one half."""
     precision = ratio(counts.links_right, counts.links_predicted)
@@ -231,7 +255,11 @@ def report(half: str, counts: Counts) -> None:
     print(
         f"  links      {counts.links_labelled} labelled, {counts.links_predicted} predicted, {counts.links_right} right"
     )
-    print(f"             precision {precision:.3f}  recall {recall:.3f}  F1 {f1(precision, recall):.3f}")
+    labelled, predicted, right = np.array(counts.links_by_caption).T
+    print(
+        f"             precision {precision:.3f} {interval(right, predicted)}"
+        f"  recall {recall:.3f} {interval(right, labelled)}  F1 {f1(precision, recall):.3f}"
+    )
     print(f"  ambiguous  {counts.ambiguous_predicted} predicted, {counts.ambiguous_right} right")
     print(
         f"             precision {status_precision:.3f}  recall {status_recall:.3f}"

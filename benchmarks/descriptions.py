@@ -28,7 +28,8 @@ from datasetkit.core.image import load_image
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import EncodedImage, KeyObject, Provenance, Record
 from datasetkit.core.schema import record_to_row
-from datasetkit.export.dataset.preview import view_record, write_preview
+from datasetkit.export.dataset.preview import write_preview
+from datasetkit.export.dataset.preview_cards import PreviewCards
 from datasetkit.export.dataset.samples import draw_sheet
 from datasetkit.export.dataset.statistics import StatisticsCounter
 from datasetkit.sources.texts import without_markup
@@ -87,7 +88,9 @@ def seconds(record: Record, text: str, aligner: KnownObjectAligner, page: Path) 
     row = record_to_row(whole, encode_jpeg(draw_overlay(pixels, whole.key_objects)))
     counter = StatisticsCounter(["train"])
     counter.add_row("train", row)
-    write_preview([view_record(whole)], page, "page")
+    cards = PreviewCards()
+    cards.add(whole)
+    write_preview(cards, page, "page")
     draw_sheet([row])
     return time.process_time() - start
 

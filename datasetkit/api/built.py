@@ -209,17 +209,16 @@ class Built(Result):
             raise OutputError(f"{destination} is a folder; give the name of an HTML file")
         if real_path(destination).is_relative_to(real_path(folder)):
             raise OutputError(f"{destination} is inside the dataset folder; give another --out")
-        from datasetkit.export.dataset.preview import RecordView, view_record, write_preview
+        from datasetkit.export.dataset.preview import write_preview
+        from datasetkit.export.dataset.preview_cards import PreviewCards
         from datasetkit.export.dataset.reading import iter_records, naming_row
 
-        def views() -> Iterator[RecordView]:
-            records = (found for shard in self.manifest.shards for found in iter_records(folder / shard.path))
-            for where, record in itertools.islice(records, options.limit):
-                with naming_row(where):
-                    view = view_record(record)
-                yield view
-
-        return Page(destination, write_preview(views(), destination, name, total), total)
+        cards = PreviewCards()
+        records = (found for shard in self.manifest.shards for found in iter_records(folder / shard.path))
+        for where, record in itertools.islice(records, options.limit):
+            with naming_row(where):
+                cards.add(record)
+        return Page(destination, write_preview(cards, destination, name, total), total)
 
     def card(self) -> Page:
         """Rewrite the dataset card from manifest and statistics; sections that users added are kept.

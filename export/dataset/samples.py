@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from datasetkit.core.drawing import draw_overlay, encode_jpeg, object_colour
 from datasetkit.core.files import replace_file
 from datasetkit.core.image import published_pixels
+from datasetkit.core.record import PhraseStatus
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, Manifest
 from datasetkit.export.dataset.reading import naming_row, open_shard, read_row_group
@@ -26,13 +27,15 @@ _LINE_CHARACTERS = 100  # more never fit, and measuring a word of thousands of c
 _TINT = 0.4
 _INK = (40, 40, 40)
 _TEXT_COLUMNS = ["description", "phrases", "objects.list.element.id", "objects.list.element.is_key"]
+_FLAG_COLUMNS = ["objects.list.element.is_key", "phrases.list.element.status"]
 _Row = Mapping[str, Any]
 
 
 def write_samples(folder: Path, manifest: Manifest) -> Path | None:
     """Draw up to eight records, spread over the dataset, to ``assets`` of a built folder.
 
-    The description is below each overlay; words that name a key object have the colour of its mask.
+    The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
+    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
 
     Returns:
         the file written, or None if the dataset has no rows.
@@ -80,6 +83,8 @@ def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
 def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
     """Yield equally spaced rows; instead of a row without key object, the next one in its row group that has one.
 
+    Until one of them has an ambiguous phrase, one of each row group is a row that has one, if there is any.
+
     Raises:
         BuiltFolderError: a shard, or an image in it, cannot be read.
 
@@ -87,7 +92,7 @@ def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
     total = sum(shard.rows for shard in manifest.shards)
     count = min(_COUNT, total)
     wanted = [place * total // count for place in range(count)]
-    first = 0
+    first, needs_ambiguous = 0, True
     for shard in manifest.shards:
         with open_shard(folder / shard.path) as file:
             columns = [*_TEXT_COLUMNS, "overlay"] if "overlay" in file.schema_arrow.names else None
@@ -97,18 +102,28 @@ def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
                 places = [place - first for place in wanted if first <= place < first + rows]
                 first += rows
                 if places:
-                    flags = read_row_group(file, path, group, ["objects.list.element.is_key"])
-                    chosen = _nearest(places, [any(item["is_key"] for item in row["objects"]) for _, row in flags])
+                    flags = [row for _, row in read_row_group(file, path, group, _FLAG_COLUMNS)]
+                    ambiguous = [place for place, row in enumerate(flags) if needs_ambiguous and _is_ambiguous(row)]
+                    needs_ambiguous = needs_ambiguous and not ambiguous
+                    has_key = [any(item["is_key"] for item in row["objects"]) for row in flags]
+                    chosen = _nearest(places, has_key, ambiguous)
                     for where, row in read_row_group(file, path, group, columns, chosen):
                         with naming_row(where):
                             _overlay(row)
                         yield row
 
 
-def _nearest(places: Sequence[int], is_good: Sequence[bool]) -> list[int]:
-    """Move each index to the next free good one, or, without one, to any free one."""
-    taken: set[int] = set()
-    for place in places:
+def _is_ambiguous(row: _Row) -> bool:
+    return any(phrase["status"] == PhraseStatus.AMBIGUOUS for phrase in row["phrases"])
+
+
+def _nearest(places: Sequence[int], is_good: Sequence[bool], needed: Sequence[int] = ()) -> list[int]:
+    """Move each index to the next free good one, or, without one, to any free one.
+
+    Of the places ``needed``, the best for the first place is taken there: a good one if there is any.
+    """
+    taken = {max(needed, key=lambda place: (is_good[place], -place))} if needed else set[int]()
+    for place in places[len(taken) :]:
         ahead = [(place + step) % len(is_good) for step in range(len(is_good))]
         free = [index for index in ahead if index not in taken]
         taken.add(next((index for index in free if is_good[index]), free[0]))
@@ -154,11 +169,17 @@ def _write_description(sheet: Image.Image, origin_xy: tuple[int, int], row: _Row
                 for place, colour in enumerate(colours):
                     edges = (x0 + place * width, top, x0 + (place + 1) * width, top + _LINE_PX - 3)
                     draw.rectangle(edges, fill=colour)
+        for phrase in row["phrases"]:
+            begin, stop = max(start, phrase["start"]), min(end, phrase["end"])
+            if begin < stop and phrase["status"] == PhraseStatus.AMBIGUOUS:
+                x0, x1 = (left + font.getlength(_plain(text[start:place])) for place in (begin, stop))
+                for x in range(round(x0), round(x1) - 1, 5):
+                    draw.rectangle((x, top + _LINE_PX - 4, x + 1, top + _LINE_PX - 3), fill=_INK)
         draw.text((left, top), _plain(text[start:end], is_cut), fill=_INK, font=font)
 
 
 def _marks(row: _Row) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-    """Return the span and the light colours of every phrase that names key objects."""
+    """Yield the span and the light colours of every phrase that names key objects."""
     shown = {item["id"] for item in row["objects"] if item["is_key"]}
     for phrase in row["phrases"]:
         colours = [object_colour(object_id) for object_id in phrase["object_ids"] if object_id in shown]

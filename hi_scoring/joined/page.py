@@ -1,7 +1,8 @@
-"""One self-contained page about all that was measured of a model. Owns what stands in it, folder by folder."""
+"""One self-contained page about all that was measured of a model. Owns what is on it, folder by folder."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -19,20 +20,20 @@ from datasetkit.hi_scoring.joined.claims import Claim
 from datasetkit.hi_scoring.joined.figures import dose_curves, dosed, knockout_curves, sparsity_bars, tracking_curves
 from datasetkit.hi_scoring.joined.folders import ResultFolder
 from datasetkit.hi_scoring.joined.glossary import explained
-from datasetkit.hi_scoring.joined.papers import LITTLE
+from datasetkit.hi_scoring.joined.papers import HELD, LITTLE
 from datasetkit.hi_scoring.report import pages
 from datasetkit.hi_scoring.report.text import setting_lines
 from datasetkit.hi_scoring.scores.report.figures import heatmaps
 from datasetkit.hi_scoring.scores.results import HeadScores
 from datasetkit.hi_scoring.sparse.folder import Sparsity
-from datasetkit.hi_scoring.statistics import LEVEL
+from datasetkit.hi_scoring.statistics import FAILS, HOLDS, LEVEL, NOT_MEASURED, OPEN
 
 _MARKED = 10
 
 
 @dataclass(frozen=True)
 class _Plot:
-    """An image (PNG), what it is for those who do not see it, and what is to be known of it."""
+    """An image (PNG), its alternative text, and its caption."""
 
     image: bytes
     what: str
@@ -51,6 +52,7 @@ def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Cla
         path,
         __package__,
         title=f"Heads of {model.id}: claims and what was measured",
+        opening=_opening(folders, claims),
         weights=model.revision or model.sha256,
         claims=claims,
         little=LITTLE,
@@ -59,9 +61,23 @@ def write_page(path: Path, folders: Sequence[ResultFolder], claims: Sequence[Cla
     )
 
 
+def _opening(folders: Sequence[ResultFolder], claims: Sequence[Claim]) -> pages.Opening:
+    answers = Counter(one.answer for one in claims)
+    told = ", ".join(f"{name} {answers[name]:,}" for name in (HOLDS, FAILS, OPEN, NOT_MEASURED) if answers[name])
+    papers = len({held.paper for held in HELD})
+    return pages.Opening(
+        f"Which claims of {papers} papers about attention heads hold for {folders[0].model.id}? Judged by "
+        f"{counted(len(folders), 'folder')} of results.",
+        f"{counted(len(claims), 'verdict')}: {told}.",
+        "Each, with its reason, is in the table.",
+        f"Each verdict is about this model and its data alone, at p < {LEVEL} or 95 % intervals. A claim that does not "
+        "hold here, or cannot be told, is an honest result, not a failed run: more samples and seeds make it surer.",
+    )
+
+
 @singledispatch
 def _shown(results: Any) -> tuple[str, list[_Plot]]:
-    """Give the sentence and the plots of what a folder holds."""
+    """Return the sentence and the plots of what a folder holds."""
     raise TypeError(f"no section shows {type(results).__name__}")
 
 
@@ -109,7 +125,9 @@ def _(results: Knockouts) -> tuple[str, list[_Plot]]:
 
 @_shown.register
 def _(results: Ablations) -> tuple[str, list[_Plot]]:
-    lead = f"Shifts from the model as it was, on {counted(results.facts['n'], 'sample')}, by how many heads are out."
+    lead = (
+        f"Shifts from the model as it was, on {counted(results.facts['n'], 'sample')}, by how many heads are ablated."
+    )
     caption = (
         "Bands are 95 % intervals over samples and draws. Ringed: top differs from matched random heads, "
         f"p < {LEVEL} (Holm)."
@@ -130,9 +148,9 @@ def _(results: Sparsity) -> tuple[str, list[_Plot]]:
         f"the first {plan.sink} tokens and the last {plan.window}. Prompts have {costs['tokens']:,.0f} tokens (median)."
     )
     caption = (
-        "Speed: median of the ratios to dense, with its 95 % interval; dense beside itself tells how much times vary. "
-        "Memory: median; not shown where it is too small to be seen. Quality: figures, with the 95 % interval of their "
-        "change from dense."
+        "Speed: median of the ratios to dense, with its 95 % interval; dense compared with itself shows how much times "
+        "vary. Memory: median; not shown where it is too small to be seen. Quality: figures, with the 95 % interval of "
+        "their change from dense."
     )
     return lead, [_Plot(sparsity_bars(results), "Speed, memory and quality of dense and sparse prefill", caption)]
 
@@ -140,7 +158,7 @@ def _(results: Sparsity) -> tuple[str, list[_Plot]]:
 @_shown.register
 def _(results: ComparisonResult) -> tuple[str, list[_Plot]]:
     groups = results.groups
-    lead = f"{counted(len(groups), 'way')} of tuning: {', '.join(groups)}."
+    lead = f"{counted(len(groups), 'configuration')}: {', '.join(groups)}."
     caption = "Shift from the untuned model with its 95 % interval. Filled: p < 0.05 after Holm's correction."
     return lead, [
         _Plot(forest(results, results.shifts, test), f"Shifts on {test}", f"Test set “{test}”. {caption}")

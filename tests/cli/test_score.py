@@ -81,7 +81,7 @@ def test_another_ranking_needs_no_new_scores(scenes: Path, finished: Path) -> No
     code, shown, _ = run("score", *MODEL, "--data", scenes, "--out", finished, "--by", "hi:last", "--json")
     assert (code, json.loads(shown)["samples"], json.loads(shown)["ranked_by"]) == (0, 24, "hi:last")
     assert {name: (finished / name).stat().st_mtime_ns for name in RESULTS} == before
-    assert "Heads of the highest hi:last" in (finished / "report.html").read_text()
+    assert "Heads with the highest hi:last" in (finished / "report.html").read_text()
 
 
 def test_two_processes_of_a_launcher_make_the_same_files(scenes: Path, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,19 @@ from tests.hub.server import HubServer
 @pytest.fixture
 def reader(
     tmp_path: Path, hub: HubServer, object_store: ObjectStore, undrawn: None, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Session]:
+) -> Iterator[Callable[[str], Session]]:
     """Begin a page with what it names laid out."""
     for name, value in object_store.environment.items():
         monkeypatch.setenv(name, value)
 
+    folder = tmp_path / "reader"
+    folder.mkdir()
+
     def begin(page: str) -> Session:
-        folder = tmp_path / "reader"
-        folder.mkdir()
         provide((REPOSITORY / page).read_text(encoding="utf-8"), folder, hub, object_store)
         return Session(folder, monkeypatch)
 
-    return begin
+    yield begin
+    for name, module in tuple(sys.modules.items()):  # the next page may have others of the same names
+        if Path(getattr(module, "__file__", None) or "").is_relative_to(folder):
+            del sys.modules[name]

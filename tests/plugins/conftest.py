@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,17 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.docs.pages import blocks
 from tests.forks import Ended, ForkServer
 
 Command = Callable[..., Ended]
 
 
 def examples() -> dict[str, str]:
-    """Return the code blocks of the page by the file name in their first line."""
-    page = (REPOSITORY / "docs" / "how-to" / "plugins.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", page, re.DOTALL)
-    return dict(blocks)
+    """Return the files of the page by their names."""
+    return {block.file: block.text for block in blocks("docs/how-to/plugins.md") if block.file is not None}
 
 
 @pytest.fixture(scope="session")

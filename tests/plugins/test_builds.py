@@ -133,7 +133,7 @@ def test_reading_a_dataset_imports_nothing_from_its_manifest(command: Command, t
         ),
         (
             ("--detector", "my_lab.broken:Emptying"),
-            "detector my_lab.broken:Emptying of my-lab 1.2 went wrong: Attribute",
+            "detector my_lab.broken:Emptying of my-lab 1.2 failed: Attribute",
         ),
         (
             ("--detector", "my_lab.broken:Outside"),
@@ -146,15 +146,15 @@ def test_reading_a_dataset_imports_nothing_from_its_manifest(command: Command, t
             "find returned spans [(0, 4), (2, 6)]; they must be rising and within",
         ),
         (("--filters", "my_lab.broken:Maybe"), "refusal returned a bool, not str or None"),
-        (("--filters", "my_lab.broken:Exits"), "filter my_lab.broken:Exits of my-lab 1.2 went wrong: SystemExit: 0"),
-        (("--filters", "sys:exit"), "filter sys:exit went wrong: SystemExit"),
+        (("--filters", "my_lab.broken:Exits"), "filter my_lab.broken:Exits of my-lab 1.2 failed: SystemExit: 0"),
+        (("--filters", "sys:exit"), "filter sys:exit failed: SystemExit"),
         (("--filters", "{name: long, wrods: 3}"), "wrods: there is no such option; known: words"),
         (("--filters", "my_lab.broken.none:X"), "filter my_lab.broken.none:X of my-lab 1.2 cannot be imported"),
-        (("--filters", "my_lab.broken:Raises"), "filter my_lab.broken:Raises of my-lab 1.2 went wrong: KeyError"),
+        (("--filters", "my_lab.broken:Raises"), "filter my_lab.broken:Raises of my-lab 1.2 failed: KeyError"),
         (("--segmenter", "my_lab.broken:Incomplete"), "segmenter my_lab.broken:Incomplete of my-lab 1.2 has no method"),
         (
             ("--phrases", "my_lab.broken:Unmade"),
-            "phrase finder my_lab.broken:Unmade of my-lab 1.2 went wrong: RuntimeError",
+            "phrase finder my_lab.broken:Unmade of my-lab 1.2 failed: RuntimeError",
         ),
         (
             ("--filters", "my_lab.nothing:X"),

@@ -12,7 +12,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from datasetkit.cli.commands import command, typed_of
-from datasetkit.options.base import Options, PartOptions
+from datasetkit.options.base import Options
 
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$", re.DOTALL)
 _CODE = re.compile(r"(`[^`]+`)")
@@ -42,13 +42,14 @@ def table(kind: type[Options], *, names: set[str] | None = None, flat: bool = Fa
         prefix: what stands before their names there.
 
     """
-    shown = {one.name: one for one in command("", (kind,), print, "").params}
     rows = ""
-    for name, field in kind.model_fields.items():
-        if (name == "name" and issubclass(kind, PartOptions)) or (names is not None and name not in names):
+    for shown in command("", (kind,), print, "").params:  # arguments and what is required come first
+        name = shown.name or ""
+        if name not in kind.model_fields or (names is not None and name not in names):
             continue
-        text, default = help_of(field, shown[name])
-        spelled = f"{prefix}{name}" if flat else spelling(shown[name])
+        field = kind.model_fields[name]
+        text, default = help_of(field, shown)
+        spelled = f"{prefix}{name}" if flat else spelling(shown)
         rows += f"| `{spelled}` | {allowed(field)} | {default} | {escape(text)} |\n"
     return _HEAD + rows if rows else "It has no options.\n"
 

@@ -20,7 +20,7 @@ _SIZE_CATEGORIES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "
 
 
 def features_yaml(schema: pa.Schema) -> list[dict[str, Any]]:
-    """Spell a row's feature types as ``datasets`` writes them into a card."""
+    """Write a row's feature types as ``datasets`` does in a card."""
     return [_feature(field.name, field.type) for field in schema]
 
 
@@ -75,18 +75,18 @@ def front_matter(manifest: Manifest, statistics: Statistics, title: str) -> dict
 
 
 def card_schema(manifest: Manifest) -> pa.Schema:
-    """Give the schema of the rows that a card describes."""
+    """Return the schema of the rows that a card describes."""
     return row_schema(overlay=manifest.options["overlay"], version=manifest.schema_version)
 
 
 def hub_source(manifest: Manifest) -> str | None:
-    """Name the dataset on the Hub from which the images came; None where they did not come from there."""
+    """Return the name of the dataset on the Hub that the images came from, or None."""
     source = manifest.options["source"]
     return str(source["repo"]) if source["name"] == "hub" else None
 
 
 def _annotations_creators(manifest: Manifest, total: Summary) -> list[str]:
-    """Say in the Hub's words who made the masks.
+    """Return the Hub's words for who made the masks.
 
     The Hub knows found, crowdsourced, expert-generated, machine-generated, no-annotation and other (``creators.json``
     in the sources of ``datasets`` up to 2.x). "found" is for sources of which we cannot know who drew their masks:
@@ -102,7 +102,7 @@ def _annotations_creators(manifest: Manifest, total: Summary) -> list[str]:
 
 
 def card_yaml(value: Mapping[str, Any]) -> str:
-    """Spell plain values as YAML, in the order in which they come."""
+    """Write plain values as YAML, in their order."""
     return yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -1,28 +1,40 @@
-"""What the card says of models: which weights, which thresholds, which scores. Owns these tables."""
+"""Models on a dataset's card: weights, licenses, thresholds, scores. Owns these tables."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from datasetkit.core.markdown import Markdown, code, number, table
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.model_scores import ScoreSummary
+from datasetkit.runtime.checkpoints import PREFIX
 
 _SHORT_DIGITS = 12
+# As their makers state them on the models' pages; of the checkpoints that our presets name.
+_LICENSES = {
+    "HuggingFaceTB/SmolVLM-256M-Instruct": "Apache-2.0",
+    "IDEA-Research/grounding-dino-base": "Apache-2.0",
+    "IDEA-Research/grounding-dino-tiny": "Apache-2.0",
+    "facebook/sam-vit-base": "Apache-2.0",
+    "facebook/sam-vit-huge": "Apache-2.0",
+    "facebook/sam-vit-large": "Apache-2.0",
+}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _THRESHOLDS = {
-    "captioner.prompt": "prompt of the captioner, where it wrote a description",
+    "captioner.prompt": "the captioner's prompt, where it wrote a description",
     "captioner.max_side_px": "longest side of the image that the captioner read, px",
     "captioner.temperature": "0 took the likeliest word each time",
-    "captioner.seed": "of the captioner's draws",
-    "detector.score_min": "boxes with no phrase above it were not taken from the detector",
-    "detector.reduction": "how a phrase's score follows from those of its tokens",
+    "captioner.seed": "seed of the captioner's draws",
+    "detector.score_min": "boxes with no phrase above it were left out",
+    "detector.reduction": "how a phrase's score is computed from those of its tokens",
     "duplicates.mask_iou": "masks overlapping a better one by this much are its duplicates",
     "duplicates.containment": "masks with this share in a better one of the same phrase are parts of it",
-    "duplicates.group_members": "masks that take in this many others of the same phrase are groups",
-    "duplicates.groups": "what became of groups",
-    "cleaning.island_share": "parts of a mask below this share of it were removed",
-    "cleaning.hole_share": "holes in a mask below this share of it were filled",
+    "duplicates.group_members": "masks that contain this many others of the same phrase are groups",
+    "duplicates.groups": "what was done with groups",
+    "cleaning.island_share": "parts of a mask smaller than this share of it were removed",
+    "cleaning.hole_share": "holes in a mask smaller than this share of it were filled",
     "cleaning.smooth_px": "radius by which outlines were smoothed, px",
     "filters.detection_min": "least confidence of the detector",
     "filters.predicted_iou_min": "least IoU that the segmenter expects of its mask",
@@ -33,7 +45,7 @@ _THRESHOLDS = {
     "filters.box_share_max": "largest share of the image that a box covers",
     "links.prompt": "whether the detector was given the list of phrases or the whole caption",
     "links.score_min": "a phrase takes no object that it scores lower",
-    "links.rival_share": "nor one that another phrase scores higher, below this share of that score",
+    "links.rival_share": "nor one for which another phrase scores higher, if its own score is below this share of that",
     "links.margin": "where there are more objects than a phrase names: the best must lead by this much",
 }
 _SCORES = {
@@ -51,15 +63,21 @@ def found_by_models(manifest: Manifest) -> bool:
 
 
 def model_table(manifest: Manifest) -> Markdown:
-    """Lay out which weights were in use."""
+    """Lay out which weights were used."""
     return table(
         ["role", "model", "weights"],
         [[model.role, code(model.id), _weights(model.revision, model.sha256)] for model in manifest.models],
     )
 
 
+def model_license_table(manifest: Manifest) -> Markdown:
+    """Lay out under which license each model is published, or where that is stated."""
+    names = dict.fromkeys(model.id for model in manifest.models)
+    return table(["model", "license"], [[code(name), _license(name)] for name in names])
+
+
 def plugin_table(manifest: Manifest) -> Markdown:
-    """Lay out which parts are not datasetkit's own, and what they come from."""
+    """Lay out which parts are not datasetkit's own, and the distributions they come from."""
     rows = [
         [one.kind, code(one.path), f"{one.distribution} {one.version}" if one.distribution else "no distribution"]
         for one in manifest.plugins
@@ -68,9 +86,9 @@ def plugin_table(manifest: Manifest) -> Markdown:
 
 
 def threshold_table(recipe: Mapping[str, Any], *, captioned: bool) -> Markdown:
-    """Lay out a recipe's thresholds; options that it does not have or that did nothing are left out.
+    """Lay out a recipe's thresholds, without options that it does not have or that had no effect.
 
-    Those of the captioner did nothing unless some record was ``captioned``.
+    Those of the captioner had none unless some record was ``captioned``.
     """
     options = recipe.get("grounding") or {}
     idle = {"captioner"} if not captioned else set()
@@ -87,11 +105,21 @@ def threshold_table(recipe: Mapping[str, Any], *, captioned: bool) -> Markdown:
 
 
 def score_table(scores: Mapping[str, ScoreSummary]) -> Markdown:
-    """Lay out the objects' scores as far as they were measured."""
+    """Lay out the objects' scores that were measured."""
     return table(
         ["score", "objects", "mean", "5 %", "25 %", "median", "75 %", "95 %", "meaning"],
         [[code(name), number(item.measured), *item.figures, _SCORES[name]] for name, item in scores.items()],
     )
+
+
+def _license(name: str) -> Markdown | str:
+    if name.startswith(PREFIX):
+        return "Apache-2.0, part of datasetkit"
+    if name in _LICENSES:
+        return _LICENSES[name]
+    if _HUB_ID.fullmatch(name):
+        return Markdown(f"see [the model's page](https://huggingface.co/{name})")
+    return "not known: see where the model comes from"
 
 
 def _weights(revision: str | None, sha256: str | None) -> Markdown:

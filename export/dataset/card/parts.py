@@ -31,7 +31,7 @@ Pairs = dict[str, tuple[yaml.Node, yaml.Node]]
 
 
 def split_card(card: str) -> tuple[str, str]:
-    """Part a card's front matter (YAML without the lines of ``---``) from the body; lines end in a line feed alone."""
+    """Split a card's front matter (YAML without the lines of ``---``) from the body; lines end in a line feed alone."""
     lines = card.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     if lines[0].rstrip() != "---":
         return "", "\n" + "\n".join(lines) if lines != [""] else ""
@@ -56,7 +56,7 @@ def front_value(front: str) -> Any:
     """Load a front matter.
 
     Raises:
-        BuiltFolderError: it is no YAML; lines are counted as in the card, which has the line of ``---`` before them.
+        BuiltFolderError: it is not YAML; lines are counted as in the card, which has the line of ``---`` before them.
 
     """
     try:
@@ -69,7 +69,7 @@ def front_pairs(front: str) -> Pairs:
     """Read a front matter by its keys; values keep their spelling (``1.10``, ``no``), which loading loses.
 
     Raises:
-        BuiltFolderError: it is no YAML mapping of plain keys.
+        BuiltFolderError: it is not a YAML mapping of plain keys.
 
     """
     front_value(front)  # composing alone takes what loading refuses
@@ -77,7 +77,7 @@ def front_pairs(front: str) -> Pairs:
     if node is None:
         return {}
     if not isinstance(node, yaml.MappingNode) or not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
-        raise BuiltFolderError("the card's front matter is no YAML mapping; write lines of `key: value`")
+        raise BuiltFolderError("the card's front matter is not a YAML mapping; write lines of `key: value`")
     return {key.value: (key, value) for key, value in node.value}
 
 
@@ -90,9 +90,9 @@ class Block:
 
 
 def body_blocks(body: str) -> tuple[list[Block], list[str] | None]:
-    """Part a body into blocks; also give the names on its line of sections, or None where it has no mark of ours.
+    """Split a body into blocks; also return the names on its line of sections, or None where it has no mark of ours.
 
-    A mark without its other half is taken away, the text around it is the owner's.
+    A mark without its other half is removed; the text around it is the owner's.
     """
     lines = [line for line in body.split("\n") if not PUSH_LINE.fullmatch(line)]
     marks = {place: match for place, line in enumerate(lines) if (match := _MARK.fullmatch(line.rstrip()))}
@@ -128,7 +128,7 @@ def join_blocks(blocks: Sequence[Block]) -> list[Block]:
 
 
 def heading_parts(lines: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Part the owner's text at its headings; what looks like one in a block of code is none."""
+    """Split the owner's text at its headings; a line in a block of code is not a heading."""
     part: list[str] = []
     fence: str | None = None
     for line in lines:

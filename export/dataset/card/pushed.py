@@ -82,7 +82,7 @@ def pushed_card(
     Hub's version stays. Where no push was before, the Hub's card has everything that it has, its license too, and the
     folder's card joins it.
 
-    The repository's name and page stand in the result. ``published`` is the Hub's card, None where there is none;
+    The result contains the repository's name and page. ``published`` is the Hub's card, None where there is none;
     ``files`` are the SHA-256 of the files that :func:`written_files` is to know, by path.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The dataset card: what a person, the Hub and ``load_dataset`` read first. Owns its tables.
+"""The dataset card: what people, the Hub and ``load_dataset`` read first. Owns its tables.
 
 A card is a pure function of manifest, statistics and the template ``cards/dataset_card.md.j2``. Whatever comes from the
 data is escaped on its way into the text; only what is made here as Markdown goes in as it is.
@@ -19,6 +19,7 @@ from datasetkit.core.templates import template_environment
 from datasetkit.export.dataset.card.front_matter import card_schema, card_yaml, front_matter, hub_source
 from datasetkit.export.dataset.card.models import (
     found_by_models,
+    model_license_table,
     model_table,
     plugin_table,
     score_table,
@@ -27,6 +28,7 @@ from datasetkit.export.dataset.card.models import (
 from datasetkit.export.dataset.card.parts import sections_line
 from datasetkit.export.dataset.card.sections import section_names
 from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.quality import BY_DETECTIONS, BY_WORDS, LinkQuality
 from datasetkit.export.dataset.statistics import Statistics, Summary
 from datasetkit.runtime.checkpoints import PREFIX
 
@@ -38,7 +40,7 @@ _IMAGE_TITLES = {
 }
 _PHRASE_STATUSES = {
     "matched": "names the objects in `object_ids`",
-    "ambiguous": "may name any of `candidates`; nothing tells which for sure",
+    "ambiguous": "may name any of `candidates`; nothing shows which for sure",
     "absent": "names something of which the record has no object",
     "not_an_object": 'names nothing that could have a mask, such as "the top" or "a view"',
 }
@@ -48,9 +50,9 @@ _OBJECT_STATUSES = {
     "unmentioned": "no phrase names it",
 }
 _COLUMN_MEANINGS = {
-    "image": 'the image; `.convert("RGB")` makes of it the pixels that masks were made on. Its bytes are those that '
-    "came wherever that is so; other images were re-encoded, and are counted among the notices",
-    "overlay": "a small image with the key objects drawn in, for viewers",
+    "image": 'the image; `.convert("RGB")` returns the pixels that masks were made on. Its bytes are those of the '
+    "source, except where an image had to be re-encoded, which the notices count",
+    "overlay": "a small copy of the image with the key objects drawn in, for viewers",
     "image_id": "the image's id in its source",
     "width": "px, upright",
     "height": "px, upright",
@@ -60,7 +62,7 @@ _COLUMN_MEANINGS = {
     "phrases": "`text`, `start`, `end`, `object_ids`, `candidates` [{`object_id`, `score`}], `score`, `status`, "
     "`reason`, `provenance`, `kind`",
     "questions": "`question`, `answer`, `type`, `options`, `object_ids`",
-    "source": "`uri`, `license`, `sha256` of the image's file as it came",
+    "source": "`uri`, `license`, `sha256` of the image's file in the source",
     "absent_categories": "categories that were looked for and are not in the image",
     "partial_categories": "categories of which not every object in the image is marked",
     "language": "of the description, or null",
@@ -79,14 +81,20 @@ def render_card(
 ) -> str:
     """Write a dataset card.
 
-    It shows those ``images`` of ``assets``, and tells with ``reason_meanings`` what the constants in
-    ``phrases.reason`` mean, one plain sentence each. No ``title``, the dataset's name for people, gives a general one.
+    Args:
+        manifest: of the built folder.
+        statistics: of the built folder.
+        images: names of the images in ``assets`` that the card shows.
+        reason_meanings: what each constant in ``phrases.reason`` means, one plain sentence each.
+        title: name of the dataset for people; None writes a general one.
 
     Returns:
         Markdown with the YAML front matter that the Hub and ``load_dataset`` read.
 
     """
     total = statistics.total
+    quality = _quality(manifest, total)
+    source_name = manifest.options["source"]["name"]
     title = title or (_TITLE if total.objects else _TITLE_WITHOUT_MASKS)
     captioned = manifest.tally.notices[NoticeKind.CAPTIONED]
     source_dataset = hub_source(manifest)
@@ -101,7 +109,7 @@ def render_card(
         total=total,
         images=images,
         image_titles=_IMAGE_TITLES,
-        source_name=manifest.options["source"]["name"],
+        source_name=source_name,
         first_split=next(iter(statistics.splits), "train"),
         split_table=_split_table(statistics),
         funnel_table=_funnel_table(manifest),
@@ -110,7 +118,11 @@ def render_card(
         phrase_table=_status_table("phrase", total.phrase_status, _PHRASE_STATUSES),
         reason_table=_reason_table(total, reason_meanings or {}),
         object_table=_status_table("object", total.object_status, _OBJECT_STATUSES),
+        quality=quality,
+        quality_table=_quality_table(quality) if quality else "",
+        has_detections=_has_detections(manifest),
         model_table=model_table(manifest),
+        model_license_table=model_license_table(manifest),
         plugin_table=plugin_table(manifest),
         threshold_table=threshold_table(manifest.recipe, captioned=bool(captioned)),
         score_table=score_table(total.scores),
@@ -127,6 +139,36 @@ def render_card(
         citation=fenced(_citation(manifest, title, source_dataset), "bibtex"),
     )
     return f"{card.rstrip()}\n\n{sections_line(section_names(card))}\n"
+
+
+def _has_detections(manifest: Manifest) -> bool:
+    """Whether objects were detected here, rather than given."""
+    return bool(manifest.tally.read["detection"])
+
+
+def _quality(manifest: Manifest, total: Summary) -> LinkQuality | None:
+    """Return what was measured of links of this kind; None without links, and for toyworld's exact ones."""
+    if not total.links:
+        return None
+    if _has_detections(manifest):
+        return BY_DETECTIONS
+    return None if manifest.options["source"]["name"] == "toyworld" else BY_WORDS
+
+
+def _quality_table(quality: LinkQuality) -> Markdown:
+    header = ["measure", "value", "95 % interval", "n"]
+    rows = [
+        ("precision: of the links that were made, those that are right", quality.precision, quality.precision_95),
+        ("recall: of the links that the labels have, those that were made", quality.recall, quality.recall_95),
+    ]
+    counts = (quality.predicted, quality.labelled)
+    return table(
+        header,
+        [
+            [what, f"{value:.2f}", f"{low:.2f} to {high:.2f}", number(n)]
+            for (what, value, (low, high)), n in zip(rows, counts, strict=True)
+        ],
+    )
 
 
 def _citation(manifest: Manifest, title: str, source_dataset: str | None) -> str:
@@ -150,7 +192,8 @@ def _environment() -> jinja2.Environment:
 
 def _split_table(statistics: Statistics) -> Markdown:
     columns = ["records", "pictures", "described", "objects", "key_objects", "phrases", "links", "questions"]
-    header = ["split", *(name.replace("_", " ") for name in columns), "size"]
+    names = {"pictures": "images"}  # the statistics keep their former spelling
+    header = ["split", *(names.get(name, name).replace("_", " ") for name in columns), "size"]
     summaries = dict(statistics.splits)
     if len(summaries) > 1:
         summaries["all"] = statistics.total

@@ -26,7 +26,7 @@ from datasetkit.export.dataset.card.parts import (
 # Whoever named the dataset, or knows in which language it is, knows better than we do.
 _KEPT_KEYS = frozenset({"pretty_name", "language"})
 JOINED_KEYS = frozenset({"annotations_creators", "source_datasets", "tags", "task_categories"})
-# These stand beside `license` for some licenses and must go with it.
+# Some licenses have these next to `license`; they must go with it.
 LICENSE_KEYS = frozenset({"license_name", "license_link"})
 
 
@@ -39,8 +39,8 @@ def merge_card(generated: str, published: str) -> str:
     - a section that the owner deleted stays deleted (the last line still names it); one that was never there comes
       after the section that it follows in the generated card;
     - text outside the marks stays. Such text in ``generated``, from somebody who edited that card, joins it,
-      heading by heading, where it does not stand there already;
-    - a body without any of our marks is the owner's alone: it stays, and the sections come below it.
+      heading by heading, where it is not there already;
+    - a body without any of our marks is the owner's alone: it stays, and the sections are added below it.
 
     The front matter follows the published one, too: keys that are not generated stay, those that are take their new
     values, ``pretty_name`` and ``language`` keep theirs, lists of tags, tasks, sources and annotators are joined.
@@ -59,7 +59,7 @@ def merge_card(generated: str, published: str) -> str:
 
 
 def owners_part(published: str, generated: str) -> str | None:
-    """Tell what a card's owner made of it, for merging with the card of another dataset in its place.
+    """Return what a card's owner made of it, to be merged with the card of another dataset at the same path.
 
     ``generated`` is the card as rendered for the dataset that it describes.
 
@@ -146,7 +146,7 @@ def _merge_body(new: str, old: str) -> str:
 
 
 def _outline(body: str) -> tuple[list[str], list[str] | None]:
-    """Give the owner's texts between the names of the sections, and the names on the last line."""
+    """Return the owner's texts between the names of the sections, and the names on the last line."""
     blocks, names = body_blocks(body)
     parts = [f"\n{block.name}" if block.name else "\n".join(block.lines).strip() for block in blocks]
     return [part for part in parts if part], names
@@ -159,7 +159,7 @@ def _without_title(lines: Sequence[str]) -> Sequence[str]:
 
 
 def _holds(blocks: Sequence[Block], text: str) -> bool:
-    """Whether the lines of ``text`` stand in the owner's text, one after the other."""
+    """Whether the lines of ``text`` are in the owner's text, one after the other."""
     return any(
         f"\n{text}\n" in "\n".join(["", *block.lines, ""]) for block in join_blocks(blocks) if block.name is None
     )
@@ -180,5 +180,5 @@ def _insert(blocks: list[Block], before: str | None, new: Sequence[Block], *, pa
 
 
 def section_names(card: str) -> list[str]:
-    """Give the names of a card's generated sections, in their order."""
+    """Return the names of a card's generated sections, in their order."""
     return [block.name for block in body_blocks(split_card(card)[1])[0] if block.name is not None]

@@ -1,4 +1,4 @@
-"""One self-contained page about the heads of a model. Owns what stands in it; numbers come from the summary."""
+"""The page of head scores, one self-contained file. Owns what is on it; numbers come from the summary."""
 
 from __future__ import annotations
 
@@ -6,15 +6,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from datasetkit.core.ledger import Drop
+from datasetkit.core.text import counted
 from datasetkit.hi_scoring.report import pages
+from datasetkit.hi_scoring.report.text import interval, number
 from datasetkit.hi_scoring.scores.report.figures import heatmaps, layer_curves
 from datasetkit.hi_scoring.scores.report.gallery import Panel
-from datasetkit.hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores
-from datasetkit.hi_scoring.scores.report.summary import STABILITY_TOP, columns_of, head_rows, layer_sentence, stability
-from datasetkit.hi_scoring.scores.results import HeadScores
+from datasetkit.hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores, heading_of
+from datasetkit.hi_scoring.scores.report.summary import (
+    STABILITY_TOP,
+    Stability,
+    columns_of,
+    head_rows,
+    layer_sentence,
+    stability,
+)
+from datasetkit.hi_scoring.scores.results import Head, HeadScores
 from datasetkit.hi_scoring.statistics import DRAWS, SEED, SPLITS
 
+_OF_OBJECTS = ("hi", "ram", "pointing")
 _CURVES = ("hi", "ram", "hi_lift")
 
 
@@ -33,11 +45,13 @@ def write_page(
     drawn = [name for name in dict.fromkeys((lead, *_CURVES)) if (name, first) in scores.values]
     shown = [place for place in positions if any(scores.n(*name).any() for name in scores.values if name[1] == place)]
     layers, heads_a_layer = scores.shape
+    stable = stability(scores, by)
     reasons = Counter(drop.reason for drop in drops)
     pages.write_page(
         path,
         __package__,
         title=f"Attention heads of {scores.model.id}",
+        opening=_opening(scores, by, heads, stable),
         data=scores.dataset["name"],
         layers=layers,
         heads=heads_a_layer,
@@ -57,9 +71,36 @@ def write_page(
         differences=layer_sentence(scores, by),
         top_k=STABILITY_TOP,
         splits=SPLITS,
-        stability=stability(scores, by),
+        stability=stable,
         drops=[(str(reason), reason.explanation, count) for reason, count in reasons.most_common()],
         settings=_settings(scores, by).items(),
+    )
+
+
+def _opening(scores: HeadScores, by: str, heads: Sequence[Head], stable: Stability) -> pages.Opening:
+    lead, _, positions = by.partition(":")
+    mean, (low, high) = scores.mean(lead, positions), scores.interval(lead, positions)
+    chance = scores.chance(lead, positions)
+    known = int(np.isfinite(chance).sum())
+    answer, found = "No head has a score.", ""
+    if heads:
+        place = (heads[0].layer, heads[0].head)
+        answer = f"Layer {heads[0].layer}, head {heads[0].head} ranks first: {heading_of(lead)} {number(mean[place])}"
+        found = f"(95 % {interval(low[place], high[place])}"
+        found += f"; chance {number(chance[place])})." if np.isfinite(chance[place]) else ")."
+    if known:
+        above = int((low > chance).sum())
+        found += f" Above chance with the whole interval: {above:,} of {counted(known, 'head')}."
+    what = "look most at the objects that the text names" if lead.startswith(_OF_OBJECTS) else "score highest"
+    halves = stable.rows[0]
+    agree = stable.warning or f"Rankings by halves of the data agree (Kendall's tau {halves.tau})."
+    return pages.Opening(
+        f"Which heads of {scores.model.id} {what}? Ranked by {by} on "
+        f"{counted(len(scores.record_ids), 'sample')} of {scores.dataset['name']}.",
+        answer,
+        found,
+        f"{agree} Heads were chosen and shown on the same samples, so the first ones' scores are somewhat too high. "
+        "The scores say where heads look, not what a model does without them: `datasetkit ablate` tests that.",
     )
 
 

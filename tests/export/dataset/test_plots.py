@@ -75,6 +75,25 @@ def test_samples_are_spread_and_prefer_key_objects(tmp_path: Path) -> None:
     assert all(any(item["is_key"] for item in row["objects"]) for row in chosen)
 
 
+def test_one_sample_has_an_ambiguous_phrase(tmp_path: Path) -> None:
+    certain = [replace(record(number), phrases=record(number).phrases[:1]) for number in range(39)]
+    rows = rows_of([*certain[:30], record(39), *certain[30:]])
+    manifest = write_folder(tmp_path, {"train": [rows[:25], rows[25:]]}, described=False)
+    chosen = list(sample_rows(tmp_path, manifest))
+    assert len(chosen) == 8
+    assert [row["description"] for row in chosen if any(p["status"] == "ambiguous" for p in row["phrases"])] == [
+        record(39).description
+    ]
+
+
+def test_ambiguous_words_are_underlined_with_dots() -> None:
+    certain = replace(record(1), phrases=record(1).phrases[:1])
+    dotted, plain = (np.asarray(draw_sheet([record_to_row(one)])) for one in (record(1), certain))
+    rows, columns = np.nonzero((dotted != plain).any(axis=2))
+    assert len(set(rows)) == 2, "a line, two pixels thick"
+    assert len(set(columns)) > 10
+
+
 def test_fewer_rows_than_samples(tmp_path: Path) -> None:
     manifest = write_folder(
         tmp_path, {"train": [rows_of([bare_record(1), record(2), bare_record(3)])]}, described=False

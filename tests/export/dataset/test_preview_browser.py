@@ -1,10 +1,11 @@
-"""The preview page in a real browser, from ``file://``."""
+"""The preview page in a real browser, from ``file://``: pointer, keyboard, touch, filters, widths."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ from datasetkit.core.record import (
     Question,
     Record,
 )
-from datasetkit.export.dataset.preview import view_record, write_preview
+from datasetkit.export.dataset.preview import write_preview
+from datasetkit.export.dataset.preview_cards import PreviewCards
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +48,7 @@ TEXT = "Two cats beside a dog near the sea."
 def make_image() -> EncodedImage:
     buffer = io.BytesIO()
     Image.new("RGB", (400, 300), (90, 120, 150)).save(buffer, "JPEG")
-    return EncodedImage(buffer.getvalue(), "picture.jpg", 400, 300)
+    return EncodedImage(buffer.getvalue(), "image.jpg", 400, 300)
 
 
 def box(object_id: int, left: int, top: int, category: str, status: ObjectStatus) -> KeyObject:
@@ -58,7 +60,7 @@ def box(object_id: int, left: int, top: int, category: str, status: ObjectStatus
 
 def record(record_id: str, description: str | None, **parts) -> Record:
     image = make_image()
-    source = Provenance("picture.jpg", "cc0-1.0", hashlib.sha256(image.data).hexdigest())
+    source = Provenance("image.jpg", "cc0-1.0", hashlib.sha256(image.data).hexdigest())
     return Record(record_id, record_id, image, description, source, **parts)
 
 
@@ -118,7 +120,10 @@ def show(browser, tmp_path):
     pages: list[Page] = []
 
     def opened(*records: Record, **context) -> Page:
-        write_preview(map(view_record, records), tmp_path / "page.html", "A title")
+        cards = PreviewCards()
+        for one in records:
+            cards.add(one)
+        write_preview(cards, tmp_path / "page.html", "A title")
         page = browser.new_page(viewport={"width": 1400, "height": 900}, **context)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -151,9 +156,9 @@ def shown(page: Page, selector: str) -> list[str]:
 def test_hover_on_a_phrase_lights_exactly_its_masks(show):
     page = show(cats("a"), cats("b"))
     phrase(page, "Two cats").hover()
-    assert lit(page, "#r1 .mask") == lit(page, ".mask") == lit(page, ".object") == ["1", "2"]
-    assert page.locator("#r1 .shade").count() == 1
-    opacities = page.locator("#r1 .mask:not(.lit)").evaluate_all(
+    assert lit(page, "#c1 .mask") == lit(page, ".mask") == lit(page, ".object") == ["1", "2"]
+    assert page.locator("#c1 .shade").count() == 1
+    opacities = page.locator("#c1 .mask:not(.lit)").evaluate_all(
         "async all => { await Promise.all(document.getAnimations().map(a => a.finished));"
         " return all.map(e => getComputedStyle(e).opacity) }"
     )
@@ -181,8 +186,8 @@ def test_ambiguous_phrase_shows_candidates_dashed_with_scores(show):
     assert lit(page, ".mask") == ["3", "4"]
     dashes = page.locator(".mask.lit").evaluate_all("all => all.map(e => getComputedStyle(e).strokeDasharray)")
     assert "none" not in dashes
-    assert sorted(page.locator(".label").all_inner_texts()) == ["0.30", "0.70"]
-    assert "several fit" in page.locator("#tip").inner_text()
+    assert sorted(page.locator(".label").all_inner_texts()) == ["score 0.30", "score 0.70"]
+    assert "reason: several fit" in page.locator("#tip").inner_text()
 
 
 def test_absent_phrase_says_why_and_lights_nothing(show):
@@ -194,7 +199,7 @@ def test_absent_phrase_says_why_and_lights_nothing(show):
 
 def test_keyboard_lights_pins_and_lets_go(show):
     page = show(cats("a"))
-    page.locator("#r1 .id a").focus()
+    page.locator("#c1 .id a").focus()
     page.keyboard.press("Tab")
     assert lit(page, ".mask") == ["1", "2"]
     page.keyboard.press("Enter")
@@ -241,7 +246,7 @@ def test_filters_by_word_and_by_status(show):
     page.keyboard.press("/")
     page.keyboard.type("TREE cat")
     assert shown(page, ".record") == ["r3"]
-    assert page.locator("#shown").inner_text() == "1 of 3 shown"
+    assert page.locator("#shown").inner_text() == "1 of 3 images"
     page.locator("#filter").fill("chair")
     assert shown(page, ".record") == ["r1"]
     page.locator("#filter").fill("nowhere")
@@ -266,11 +271,114 @@ def test_hostile_and_odd_text_is_shown_as_it_is(show):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def described_twice() -> list[Record]:
+    """Return two descriptions of one image, with the same objects."""
+    first = cats("a")
+    text = "A chair."
+    chair = Phrase("A chair", 0, 7, (5,), status=PhraseStatus.MATCHED)
+    named = {5: ObjectStatus.MENTIONED}
+    objects = tuple(
+        replace(item, is_key=item.id in named, status=named.get(item.id, ObjectStatus.UNMENTIONED))
+        for item in first.objects
+    )
+    return [first, replace(first, record_id="a/2", description=text, phrases=(chair,), objects=objects, questions=())]
+
+
+def test_descriptions_of_an_image_share_one_card(show):
+    page = show(*described_twice(), cats("b"))
+    assert page.locator(".card").count() == 2
+    assert page.locator("#c1 .stage img").count() == 1
+    phrase(page, "A chair").hover()
+    assert lit(page, ".mask") == ["5"]
+    page.locator("#c1 .mask[data-object='1']").hover()
+    assert lit(page, ".phrase") == ["Two cats"]
+
+
+def test_filter_hides_descriptions_and_counts_them(show):
+    page = show(*described_twice(), cats("b"))
+    page.locator(".status[data-status=absent]").click()
+    assert shown(page, ".record") == ["r1", "r3"]
+    assert page.locator("#c1 .count").inner_text() == "1 of 2 descriptions"
+    assert page.locator("#shown").inner_text() == "2 of 2 images, 2 of 3 descriptions"
+    page.locator(".status[data-status=absent]").click()
+    assert page.locator("#c1 .count").inner_text() == "2 descriptions"
+
+
+def test_masks_are_outlines_until_filled(show):
+    page = show(cats("a"))
+    opacity = (
+        "async e => { await Promise.all(document.getAnimations().map(a => a.finished));"
+        " return Number(getComputedStyle(e).fillOpacity) }"
+    )
+    mask = page.locator(".mask[data-object='1']")
+    assert mask.evaluate(opacity) == 0
+    page.get_by_label("Fill masks").check()
+    assert mask.evaluate(opacity) == pytest.approx(0.3)
+    phrase(page, "Two cats").hover()
+    assert mask.evaluate(opacity) == pytest.approx(0.3), "a lit mask stays filled"
+
+
+def test_arrow_keys_go_from_card_to_card(show):
+    page = show(cats("a"), cats("b"), record("c", "A tree."))
+    focused = "document.activeElement.id"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(focused) == "c1"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(focused) == "c2"
+    assert page.locator("#c2").evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert lit(page, "#c2 .mask") == ["1", "2"]
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(focused) == "c1"
+    page.locator(".status[data-status=absent]").click()
+    page.locator("#c2").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(focused) == "c2", "the third card is hidden"
+    page.locator("#filter").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(focused) == "filter"
+
+
+@pytest.mark.parametrize("size", [(1400, 700), (390, 844)])
+def test_image_stays_in_view_beside_a_long_text(show, size):
+    text = f"{'Words and words. ' * 220}Two cats."
+    end = Phrase("Two cats", len(text) - 9, len(text) - 1, (1, 2), status=PhraseStatus.MATCHED)
+    page = show(replace(cats("a"), description=text, phrases=(end,)), cats("b"))
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    phrase(page, "Two cats").scroll_into_view_if_needed()
+    phrase(page, "Two cats").hover()
+    assert lit(page, ".mask") == ["1", "2"]
+    stage = page.locator("#c1 .stage").bounding_box()
+    assert stage["y"] >= 0
+    assert stage["y"] + stage["height"] <= size[1]
+    words = phrase(page, "Two cats").bounding_box()
+    assert words["y"] >= stage["y"] + stage["height"] or words["x"] >= stage["x"] + stage["width"]
+
+
+def test_parts_have_names_for_screen_readers(show):
+    page = show(cats("a"))
+    button = page.get_by_role("button", name="a dog")
+    assert button.get_attribute("aria-pressed") == "false"
+    described = page.locator(f"#{button.get_attribute('aria-describedby')}")
+    assert "ambiguous" in described.text_content()
+    assert page.get_by_role("article", name="a").count() == 1
+    assert page.get_by_role("checkbox", name="Fill masks").count() == 1
+    assert page.get_by_role("img", name=f"Image 1: {TEXT}").count() == 1
+
+
 @pytest.mark.parametrize("colour_scheme", ["light", "dark"])
-def test_narrow_page_does_not_scroll_sideways(show, colour_scheme):
-    page = show(cats("a"), *odd_records(), color_scheme=colour_scheme)
-    page.set_viewport_size({"width": 360, "height": 740})
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
+@pytest.mark.parametrize("width", [360, 390])
+def test_narrow_page_cuts_nothing(show, colour_scheme, width):
+    page = show(*described_twice(), *odd_records(), color_scheme=colour_scheme)
+    page.set_viewport_size({"width": width, "height": 740})
+    page.locator("details").evaluate_all("all => all.forEach(e => { e.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    cut = page.evaluate(
+        "[...document.querySelectorAll('body *')].filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1"
+        " && !e.matches('.unseen, .segments input')).map(e => e.className)"
+    )
+    assert cut == []
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(20, 20, 22)") == (colour_scheme == "dark")
 
@@ -305,6 +413,6 @@ def test_two_hundred_records_stay_usable(show):
     last = page.locator("#r200 .phrase").first
     last.scroll_into_view_if_needed()
     last.hover()
-    assert lit(page, "#r200 .mask") == lit(page, ".mask") == ["1", "2"]
+    assert lit(page, "#c200 .mask") == lit(page, ".mask") == ["1", "2"]
     page.locator("#filter").fill("chair 199")
     assert shown(page, ".record") == ["r200"]

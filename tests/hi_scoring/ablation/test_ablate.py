@@ -221,7 +221,7 @@ def test_out_of_memory_keeps_finished_conditions(tmp_path: Path, folder: Path) -
 
 def test_resampling_one_image_is_refused_before_measuring(tmp_path: Path, folder: Path) -> None:
     alone = examples_of(planted(), asked_row(0))
-    with pytest.raises(SourceError, match="one image alone for vqa"):
+    with pytest.raises(SourceError, match="only one image for vqa"):
         run(tmp_path / "out", ranking_of(folder, PLANTED), bench_of(alone), modes=("zero", "resample"))
     assert not (tmp_path / "out").exists()
 

@@ -178,7 +178,7 @@ def test_damaged_image_drops_its_row(tmp_path: Path) -> None:
     data = (folder / "1.png").read_bytes()
     (folder / "1.png").write_bytes(data[: len(data) // 2])
     opened = open_data(str(folder))
-    with pytest.raises(UnusableError, match=r"1\.png cannot be decoded to its end") as caught:
+    with pytest.raises(UnusableError, match=r"1\.png cannot be decoded completely") as caught:
         read_sample(opened, 1)
     assert caught.value.reason == "truncated"
     assert read_sample(opened, 2).record_id == "row-2"
@@ -285,7 +285,7 @@ def test_unknown_split_lists_known_splits(built: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "told"),
     [
-        ({"picture": ["x"], "text": ["x"], "masks": [[1]]}, "no column image; it has image, text, masks"),
+        ({"picture": ["x"], "text": ["x"], "masks": [[1]]}, "no column image; it has picture, text, masks"),
         ({"image": ["x"], "words": ["x"], "masks": [[1]]}, "no column description or caption or text; it has image"),
         ({"image": ["x"], "text": ["x"]}, "no column objects or masks or mask; it has image, text"),
     ],

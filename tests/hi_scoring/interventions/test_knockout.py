@@ -263,7 +263,7 @@ def test_missing_heads_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"flows": ("image -> last",)}, "'image -> last' is not a flow"),
+        ({"flows": ("picture -> last",)}, "'picture -> last' is not a flow"),
         ({"flows": ("image->last", "image -> last")}, "name each item once, not image -> last, image -> last"),
         ({"flows": ()}, "at least 1 item"),
         ({"window": 0}, "greater than or equal to 1"),

@@ -95,7 +95,7 @@ def test_no_measurable_question_is_one_line(tmp_path: Path) -> None:
     for one in given:
         one["image"] = {"bytes": b"no image"}
     with pytest.raises(
-        OutputError, match=r"no question could be measured \(2 x not_an_image: no image format"
+        OutputError, match=r"no question could be measured \(2 x not_an_image: not in a supported"
     ) as caught:
         knock(tmp_path, questions_of(given))
     assert "\n" not in str(caught.value)

@@ -50,6 +50,16 @@ def test_all_folders_are_on_one_page_that_fetches_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_page_opens_with_the_number_of_verdicts(tmp_path: Path) -> None:
+    folders = [tuned(tmp_path / "tuned", {"top-layers:1": 0.1, "random-layers:1": 0.3})]
+    write(tmp_path / "page.html", folders)
+    text = words_of(tmp_path / "page.html")
+    assert "hold for toyworld:vlm? Judged by 1 folder of results." in text
+    assert "Found 8 verdicts: does not hold 1, not measured 7." in text
+    assert text.index("How sure") < text.index("Which claims hold here")
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_names_are_escaped(tmp_path: Path) -> None:
     model = replace(MODEL, id=HOSTILE)
     folders = [

@@ -142,7 +142,7 @@ def test_silent_model_has_no_generated_positions(tmp_path: Path) -> None:
     rows = data_of([row(number) for number in range(2)])
     scores = score(tmp_path / "a", rows, Mute(), positions=("last", "generated"))
     assert np.isnan(scores.mean("hi", "generated")).all()
-    with pytest.raises(OutputError, match="2 x no_tokens: no token of the text stands at any of the positions"):
+    with pytest.raises(OutputError, match="2 x no_tokens: no token of the text is at any of the scored positions"):
         score(tmp_path / "b", rows, Mute(), positions=("generated",))
 
 

@@ -28,11 +28,11 @@ def save_half(model: PreTrainedModel, processor: ProcessorMixin, folder: Path) -
 
 def save_account(folder: Path, run: Run, scenes: int, stages: Mapping[str, tuple[Schedule, int]]) -> None:
     """Write the training record of a model: schedule, batch size, processor time and validation metrics per stage."""
-    trained = {
+    records = {
         name: {"batch_size": batch_size, **asdict(schedule), **_measured(run.folder / f"{name}.jsonl")}
         for name, (schedule, batch_size) in stages.items()
     }
-    account = {"seed": run.seed, "train_scenes": scenes, "stages": trained}
+    account = {"seed": run.seed, "train_scenes": scenes, "stages": records}
     (folder / TRAINING_FILE).write_text(json.dumps(account, indent=2) + "\n", encoding="utf-8")
 
 

@@ -62,7 +62,7 @@ def assert_owners(out: Path) -> None:
     assert list(verify_files(FolderFiles(out))) == []
 
 
-def test_an_owners_text_outlives_another_build_in_the_same_folder(tmp_path: Path, images: Path) -> None:
+def test_an_owners_text_outlives_another_build_in_its_folder(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
     built(folder_recipe(images), out)
     edit(out)
@@ -126,9 +126,7 @@ def test_an_untouched_card_gives_the_bytes_of_a_fresh_build(tmp_path: Path, imag
 
 
 @pytest.mark.parametrize("front", [b"---\na: [\n---\n", b"---\na: 1\n", b"\xff\xfe"])
-def test_a_card_that_cannot_be_kept_ends_the_build_before_anything_is_lost(
-    tmp_path: Path, images: Path, front: bytes
-) -> None:
+def test_an_unreadable_card_ends_the_build_before_any_loss(tmp_path: Path, images: Path, front: bytes) -> None:
     out = tmp_path / "out"
     built(folder_recipe(images), out)
     (out / "README.md").write_bytes(front)
@@ -138,7 +136,7 @@ def test_a_card_that_cannot_be_kept_ends_the_build_before_anything_is_lost(
     assert contents(out) == before
 
 
-def test_a_build_that_kept_nothing_gives_way_to_the_corrected_one(images: Path, tmp_path: Path) -> None:
+def test_an_empty_build_is_replaced_by_the_corrected_one(images: Path, tmp_path: Path) -> None:
     recipe = folder_recipe(images)
     small = recipe.model_copy(update={"limits": recipe.limits.model_copy(update={"max_pixels": 1})})
     assert built(small, tmp_path / "out")[1] == {}

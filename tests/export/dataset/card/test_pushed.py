@@ -104,7 +104,7 @@ def test_a_change_of_what_the_hub_changed_or_deleted_is_told(theirs: str) -> Non
     assert push(card(), published).kept == (("## Notes",) if theirs else ())
 
 
-def test_a_readme_of_others_keeps_text_and_license_and_gets_our_sections() -> None:
+def test_a_foreign_readme_keeps_its_text_and_gets_our_sections() -> None:
     pushed = push(card(), "---\nlicense: mit\n---\n# Theirs\n\nWords.\n")
     assert "# Theirs\n\nWords.\n" in pushed.text
     assert section_names(pushed.text) == ["a", "b"]
@@ -113,7 +113,7 @@ def test_a_readme_of_others_keeps_text_and_license_and_gets_our_sections() -> No
     assert (again.text, again.kept) == (pushed.text, ())
 
 
-def test_repository_and_page_stand_in_the_example_and_the_citation() -> None:
+def test_repository_and_page_are_in_example_and_citation() -> None:
     sections = (
         section("loading", 'DATASET = "my-dataset"  # path\nrow = DATASET'),
         section("citation", "@misc{dataset,\n  title = {T},\n  note = {N},\n}"),

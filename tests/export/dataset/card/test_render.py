@@ -30,7 +30,9 @@ from datasetkit.export.dataset.card.front_matter import features_yaml, read_fron
 from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.licenses import HUB_IDENTIFIERS, card_license, license_text
 from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.quality import BY_DETECTIONS, BY_WORDS
 from datasetkit.export.dataset.statistics import Statistics, compute_statistics
+from datasetkit.options import presets
 from tests.export.folders import RECIPE, bare_record, record, rows_of, write_folder
 
 pytestmark = pytest.mark.slow
@@ -158,7 +160,7 @@ def test_data_cannot_break_the_card(tmp_path: Path) -> None:
     html = MarkdownIt("commonmark").enable("table").render(card.split("\n---\n", 1)[1].split("\n---\n")[-1])
     assert "<script>" not in html
     headings = re.findall(r"<h[12]>(.*?)</h[12]>", html)
-    assert len(headings) == 10
+    assert len(headings) == 11
     assert rendered_rows(table(["license", "n"], [[NASTY, 1]]))[1] == [" ".join(NASTY.split()), "1"]
     blocks = [token.content for token in MarkdownIt("commonmark").parse(card) if token.type == "fence"]
     assert [yaml.safe_load(block) for block in blocks if block.startswith("source:")] == [recipe]
@@ -233,12 +235,21 @@ def test_one_known_license_needs_no_file(tmp_path: Path) -> None:
     [
         (
             "coco",
-            ["COCO's own were drawn by people, as", "its makers know who", "not by looking at the image", "crowd"],
+            [
+                "COCO's own were drawn by people, as",
+                "only its makers know who",
+                "without looking at the image",
+                "crowd",
+            ],
             ["rendered"],
         ),
-        ("toyworld", ["rendered scenes", "Masks and links are exact"], ["drawn by people", "not by looking"]),
+        ("toyworld", ["rendered scenes", "Masks and links are exact"], ["drawn by people", "without looking"]),
         ("folder", ["may show people", "The masks are those of the source"], ["drawn by people", "rendered"]),
-        ("hub", ["Where the source does not say what its phrases name"], ["drawn by people", "were brought together"]),
+        (
+            "hub",
+            ["Where the source does not say what its phrases name"],
+            ["drawn by people", "Phrases and objects were linked"],
+        ),
     ],
 )
 def test_what_to_be_careful_about_depends_on_the_source(
@@ -269,7 +280,7 @@ def test_a_card_without_masks_speaks_of_none(tmp_path: Path, source: str) -> Non
     assert read_front_matter(card)["pretty_name"] == "Images and descriptions"
     assert "1 record of 1 image, with 0 object masks\nand 3 noun phrases.\n" in card
     assert "There are no object masks: the source has none" in card
-    untrues = ("drawn by people", "*key objects*", "Key objects", "linked", "brought together", "`unmentioned`")
+    untrues = ("drawn by people", "*key objects*", "Key objects", "linked", "`unmentioned`")
     for untrue in (*untrues, "same colour"):
         assert untrue not in card.split("## Columns")[0] + card.split("careful about")[1], untrue
 
@@ -349,6 +360,49 @@ def test_models_thresholds_and_scores_are_in_the_card(tmp_path: Path) -> None:
     assert not [line for line in lines if line.startswith("| `similarity`")]
 
 
+def test_licenses_of_models_are_beside_those_of_images(tmp_path: Path) -> None:
+    unknown = ModelIdentity("captioner", "lab/captioner", "0" * 40, None)
+    section = card_with_models(tmp_path, DETECTOR, SEGMENTER, SHIPPED, unknown).split("## Licenses")[1]
+    lines = section.split("<!-- datasetkit:end")[0].splitlines()
+    assert "| cc-by-4.0 | 2 |" in lines
+    assert [line for line in lines if line.startswith("| `")] == [
+        "| `IDEA-Research/grounding-dino-tiny` | Apache-2.0 |",
+        "| `my_folder` | not known: see where the model comes from |",
+        "| `toyworld:vlm` | Apache-2.0, part of datasetkit |",
+        "| `lab/captioner` | see [the model's page](https://huggingface.co/lab/captioner) |",
+    ]
+
+
+def test_models_of_the_presets_have_known_licenses(tmp_path: Path) -> None:
+    parts = [part for name in presets.NAMES for part in presets.preset(name, {}).values()]
+    ids = [part["model"] for part in parts if "model" in part]
+    assert ids
+    models = [ModelIdentity("detector", name, None, "0" * 64) for name in ids]
+    section = card_with_models(tmp_path, *models).split("## Licenses")[1]
+    assert section.count("| Apache-2.0") == len(set(ids))
+
+
+def test_measured_quality_is_told_where_it_applies(built: Path, tmp_path: Path) -> None:
+    words = (built / "README.md").read_text()
+    assert "those that are right | 0.94 | 0.86 to 0.99 | 144 |" in words
+    assert "those that were made | 0.95 | 0.89 to 0.99 | 142 |" in words
+    assert "with masks that people\ndrew" in words
+    assert "from 50 captions" in words
+    found = card_with_models(tmp_path / "models", DETECTOR)
+    assert "those that are right | 0.94 | 0.86 to 0.99 | 143 |" in found
+    assert "with perfect boxes in place of" in found
+    assert "with masks that people" not in found
+    exact = RECIPE | {"source": {"name": "toyworld"}}
+    manifest = write_folder(tmp_path / "toy", {"train": [rows_of([record(1)])]}, recipe=exact)
+    assert "How often links are right" not in render_card(manifest, Statistics.read(tmp_path / "toy"))
+
+
+def test_quoted_quality_is_consistent() -> None:
+    for quality in (BY_WORDS, BY_DETECTIONS):
+        for value, (low, high) in ((quality.precision, quality.precision_95), (quality.recall, quality.recall_95)):
+            assert 0 < low < value < high < 1
+
+
 def test_detections_have_a_column_where_there_are_any(built: Path, tmp_path: Path) -> None:
     lines = card_with_models(tmp_path, DETECTOR).splitlines()
     assert "|  | records | annotations | detections | meaning |" in lines
@@ -365,16 +419,16 @@ def test_the_card_warns_of_models_whatever_the_source(tmp_path: Path, source: st
     notices = (Notice("record 1", NoticeKind.CAPTIONED),)
     advice = card_with_models(tmp_path, SHIPPED, DETECTOR, source=source, notices=notices).split("careful about")[1]
     assert "Masks and links were made by models" in advice
-    assert "on photographs, what they say means nothing" in advice
+    assert "on photographs, their output means nothing" in advice
     assert "1 description was written by a model" in advice
     assert "An ambiguous phrase names no object" in advice
-    for untrue in ("drawn by people", "not by looking", "are exact", "has no masks"):
+    for untrue in ("drawn by people", "without looking", "are exact", "has no masks"):
         assert untrue not in advice
     assert ("rendered scenes and the descriptions" in advice) == (source == "toyworld")
 
 
 @pytest.mark.parametrize("source", ["coco", "parquet", "webdataset"])
-def test_objects_with_scores_were_found_by_models_even_where_this_build_asked_none(tmp_path: Path, source: str) -> None:
+def test_objects_with_scores_count_as_found_by_models(tmp_path: Path, source: str) -> None:
     card = card_with_models(tmp_path, source=source)
     assert read_front_matter(card)["annotations_creators"] == ["machine-generated"]
     advice = card.split("careful about")[1]
@@ -440,7 +494,7 @@ def test_who_made_the_masks_and_from_which_dataset(
     assert data.to_dict() == dict(read_front_matter(text))
 
 
-def test_a_dataset_without_phrases_and_masks_claims_neither_language_nor_annotators(tmp_path: Path) -> None:
+def test_no_phrases_and_masks_claim_no_language_or_annotators(tmp_path: Path) -> None:
     write_folder(tmp_path / "out", {"train": [rows_of([bare_record(1)])]})
     front = read_front_matter((tmp_path / "out" / "README.md").read_text())
     assert front["annotations_creators"] == ["no-annotation"]

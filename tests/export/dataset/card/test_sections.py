@@ -75,7 +75,7 @@ def test_a_card_merged_with_itself_is_itself(tmp_path: Path) -> None:
 
 
 @given(edited())
-def test_owners_lines_stay_sections_are_new_and_deleted_ones_stay_away(case: tuple[str, list[str], set[str]]) -> None:
+def test_owners_lines_stay_and_deleted_sections_stay_away(case: tuple[str, list[str], set[str]]) -> None:
     published, lines, deleted = case
     merged = merge_card(NEW, published)
     assert is_in_order(lines, merged)
@@ -126,7 +126,7 @@ def test_a_section_that_is_new_comes_and_one_that_is_gone_goes() -> None:
     assert section_names(merge_card(card(FRONT, section("a", "a"), section("x", "back")), merged)) == ["a", "x"]
 
 
-def test_a_deleted_section_stays_deleted_until_its_name_leaves_the_last_line() -> None:
+def test_a_section_stays_deleted_while_the_last_line_names_it() -> None:
     published = OLD.replace(section("b", "old b"), "")
     assert section_names(merge_card(NEW, published)) == ["a", "c"]
     assert section_names(merge_card(NEW, published.replace("sections a b c", "sections a c"))) == ["a", "b", "c"]
@@ -150,7 +150,7 @@ def test_sections_come_below_a_text_without_our_marks() -> None:
     assert merge_card(NEW, "") == NEW
 
 
-def test_a_local_card_without_our_marks_adds_its_text_and_takes_no_section() -> None:
+def test_a_card_without_marks_adds_text_and_takes_no_section() -> None:
     merged = merge_card(f"---\n{FRONT}---\n\n## Mine\n\nEvery word.\n", OLD)
     assert section_names(merged) == ["a", "b", "c"]
     assert "## Mine\n\nEvery word.\n" in merged
@@ -189,7 +189,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES, min_size=1))
-def test_any_front_matter_keeps_its_own_keys_and_merging_again_changes_nothing(front: dict[str, object]) -> None:
+def test_front_matter_keeps_own_keys_and_merging_is_idempotent(front: dict[str, object]) -> None:
     merged = merge_card(NEW, card(yaml.safe_dump(front, sort_keys=False)))
     value, ours = read_front_matter(merged), read_front_matter(NEW)
     assert {key: value[key] for key in front if key not in ours and key != "license_name"} == {
@@ -254,7 +254,7 @@ def test_a_card_that_is_no_text_is_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_bytes() == b"---\n---\ncaf\xe9\n"
 
 
-def test_a_mistake_in_the_front_matter_is_told_with_its_file_and_the_line_there(tmp_path: Path) -> None:
+def test_a_mistake_in_front_matter_is_named_by_file_and_line(tmp_path: Path) -> None:
     write_folder(tmp_path / "out", {"train": [rows_of([record(1)])]})
     path = tmp_path / "out" / "README.md"
     path.write_text("---\na: 1\nb: [<x> | *c*\nd: 2\n---\n")

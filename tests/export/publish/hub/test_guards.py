@@ -360,7 +360,7 @@ def test_a_split_is_no_way_out(tmp_path: Path, split: str) -> None:
 
 def test_a_page_is_not_written_into_the_dataset(scenes: Path) -> None:
     before = local(scenes)
-    with pytest.raises(OutputError, match="lies in the dataset"):
+    with pytest.raises(OutputError, match="is inside the dataset folder"):
         dk.open(scenes).preview(scenes / "manifest.json")
     assert local(scenes) == before
 

@@ -277,7 +277,7 @@ def test_a_shard_path_that_leaves_the_folder_is_not_read(hub: HubServer, own_sce
     path = own_scenes / "manifest.json"
     path.write_text(path.read_text().replace("data/test-00000-of-00001.parquet", "../secret"))
     (own_scenes.parent / "secret").write_text("secret")
-    with pytest.raises(BuiltFolderError, match="no name of a shard"):
+    with pytest.raises(BuiltFolderError, match="is not the name of a shard"):
         push_to(hub, own_scenes)
 
 

@@ -64,6 +64,24 @@ def test_the_verdict_comes_first_and_says_why(tmp_path: Path) -> None:
     assert text.count("* against it") == 2
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_an_answer_against_the_claim_is_explained(tmp_path: Path) -> None:
+    one = made(("top-heads:2", "random-heads:2"), tests=("test",), metrics=("cider", "accuracy"))
+    text = words(tmp_path, one)
+    assert text.index("The claim does not hold here. For top-heads:2") < text.index("Does the claim hold?")
+    assert "Such an answer is an honest result, not a failed run" in text
+    assert "honest result" not in words(tmp_path, made(tests=("test",)))
+    single = replace(
+        one, comparison=replace(one.comparison, groups={name: runs[:1] for name, runs in one.comparison.groups.items()})
+    )
+    toy = single.told(model={"id": "toyworld:vlm"})
+    assert "and several --seeds ; make paper in a clone of datasetkit does, in about 30 minutes." in words(
+        tmp_path, toy
+    )
+    other = single.told(model={"id": "lab/vlm"})
+    assert "make paper" not in words(tmp_path, other)
+
+
 @pytest.mark.slow
 def test_a_page_is_self_contained_and_escapes_what_others_wrote(tmp_path: Path) -> None:
     asked = Asked(HOSTILE, HOSTILE, HOSTILE, (Said(HOSTILE, HOSTILE, HOSTILE),))
@@ -85,7 +103,7 @@ def test_predictions_are_shown_with_what_is_wrong_with_them(tmp_path: Path) -> N
     asked = Asked("r1", "What colour?", "red", (Said("untuned", "blue", "wrong"), Said("all", "red", "right")))
     text = words(tmp_path, made(metrics=("accuracy",)), (asked,))
     assert "r1: What colour? wanted red untuned blue (wrong) all red (right)" in text
-    assert "the run of the lowest seed" in text
+    assert "the run with the lowest seed" in text
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -25,7 +25,20 @@ HOSTILE = "a red </td><script>alert(1)</script><img src=http://x onerror=y> {{ 7
 def test_the_table_is_headed_by_what_it_is_ranked_by(tmp_path: Path, by: str) -> None:
     write_page(tmp_path / "page.html", scores(), by=by, top=1)
     page = (tmp_path / "page.html").read_text("utf-8")
-    assert f"<h2>Heads of the highest {by}</h2>" in page
+    assert f"<h2>Heads with the highest {by}</h2>" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_page_opens_with_question_answer_and_certainty(tmp_path: Path) -> None:
+    write_page(tmp_path / "page.html", scores(), by="hi:response", top=1)
+    text = words_of(tmp_path / "page.html")
+    assert "Asked Which heads of" in text
+    assert "look most at the objects that the text names? Ranked by hi:response on" in text
+    assert "Found Layer 0, head 0 ranks first: HI" in text
+    assert "How sure" in text
+    assert "`" not in text
+    write_page(tmp_path / "page.html", scores(), by="image_mass:response", top=1)
+    assert "score highest? Ranked by image_mass:response" in words_of(tmp_path / "page.html")
 
 
 @pytest.mark.slow

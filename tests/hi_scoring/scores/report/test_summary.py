@@ -77,7 +77,7 @@ def test_stability_is_compared_with_random_rankings() -> None:
 
 def test_one_sample_has_no_stability() -> None:
     one = made({("hi", "response"): np.random.default_rng(0).random((1, 4, 8))})
-    assert "nothing is known" in stability(one, "hi:response").warning
+    assert "is unknown" in stability(one, "hi:response").warning
 
 
 def test_layer_test_names_heads_as_observations() -> None:
