@@ -12,14 +12,11 @@ from datasetkit.export.dataset.model_scores import ScoreSummary
 from datasetkit.runtime.checkpoints import PREFIX
 
 _SHORT_DIGITS = 12
-# As their makers state them on the models' pages; of the checkpoints that our presets name.
+# The licenses of the checkpoints that the presets name, as their makers state them on the models' pages.
 _LICENSES = {
     "HuggingFaceTB/SmolVLM-256M-Instruct": "Apache-2.0",
-    "IDEA-Research/grounding-dino-base": "Apache-2.0",
     "IDEA-Research/grounding-dino-tiny": "Apache-2.0",
     "facebook/sam-vit-base": "Apache-2.0",
-    "facebook/sam-vit-huge": "Apache-2.0",
-    "facebook/sam-vit-large": "Apache-2.0",
 }
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _THRESHOLDS = {
