@@ -127,7 +127,7 @@ class Selector:
         layers = sorted(int(number) for number in text.partition(":")[2].split(","))
         name = f"layers:{','.join(map(str, layers))}"
         if not _is_rising(layers) or layers[-1] >= self._shape[0]:
-            raise RecipeError(f"{name} is not possible; give each layer once, of 0 to {self._shape[0] - 1}")
+            raise RecipeError(f"{name} is impossible; give each layer once, from 0 to {self._shape[0] - 1}")
         return Selection(name, tuple(layers))
 
     def random_heads(self, k: int, draws: int, seed: int = 0) -> list[Selection]:
@@ -153,9 +153,7 @@ class Selector:
     def _ranked(self, rule: str, unit: str, k: int, seed: int | None = None) -> Selection:
         name = f"{rule}-{unit}:{k}" if seed is None else f"{rule}-{unit}:{k}:{seed}"
         if not self._has_scores:
-            raise RecipeError(
-                f"{name} needs scores, and none were given; give head scores of the model, or select all or layers:1,5"
-            )
+            raise RecipeError(f"{name} needs head scores; give those of the model, or select all or layers:1,5")
         told = f"{name} by {self._by}"
         if unit == "layers":
             return Selection(name, tuple(sorted(_chosen(self._layers, rule, k, seed, told, lambda _: 0))))

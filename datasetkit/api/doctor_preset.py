@@ -184,7 +184,8 @@ def _hub_checks(needs: Plan, machine: Machine) -> Iterator[Check]:
 
 def _disk_check(needs: Plan, machine: Machine) -> Check:
     missing = sum(one.missing or 0 for one in needs.models)
-    state = f"{size_text(machine.disk_free)} free, {size_text(missing)} needed"
+    least = "at least " if any(one.missing is None for one in needs.models) else ""
+    state = f"{size_text(machine.disk_free)} free, {least}{size_text(missing)} needed"
     if missing <= machine.disk_free:
         return Check("disk", state)
     return Check("disk", state, f"free {size_text(missing - machine.disk_free)}, or fetch to another disk: --to DIR")

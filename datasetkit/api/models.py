@@ -256,9 +256,11 @@ def _model(one: Checkpoint, found: Found | None, listing: Listing | None, fault:
         elif fault is not None:
             refusal = str(fault)
         return Model(one.part, one.id, commit, size, missing, None, state, folder, hub_fault, refusal)
-    lacking = list(listing.files) if folder is None else Found(folder, listing).lacking()
-    missing = sum(listing.files[name].size for name in lacking)
-    state = _HERE if not lacking else _ABSENT if len(lacking) == len(listing.files) else _PARTLY
+    if folder is None:
+        return Model(one.part, one.id, listing.commit, listing.size, listing.size, listing.license, _ABSENT, None)
+    there = Found(folder, listing)
+    missing = there.missing()
+    state = _HERE if not there.lacking() else _ABSENT if missing == listing.size else _PARTLY
     return Model(one.part, one.id, listing.commit, listing.size, missing, listing.license, state, folder)
 
 

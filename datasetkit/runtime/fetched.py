@@ -105,6 +105,18 @@ class Found:
         files = self.listing.files.items()
         return [name for name, file in files if _size(self.folder / name) != file.size]
 
+    def partial(self, name: str) -> Path:
+        """Return the path of a file while it is fetched: next to its own, or in the Hub's cache next to its blob."""
+        place = self.folder / name
+        if self.listing is not None and self.folder.parent.name == "snapshots":
+            place = self.folder.parent.parent / "blobs" / self.listing.files[name].etag
+        return place.with_name(f"{place.name}.incomplete")
+
+    def missing(self) -> int:
+        """Count the bytes of the listed files that are not here yet."""
+        files = {} if self.listing is None else self.listing.files
+        return sum(max(files[name].size - (_size(self.partial(name)) or 0), 0) for name in self.lacking())
+
     def faults(self, *, has_weights: bool = True) -> Iterator[str]:
         """Yield one line per file that is missing, cut short or changed."""
         lacking = self.lacking(has_weights=has_weights)

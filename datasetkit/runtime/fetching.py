@@ -79,38 +79,38 @@ def fetch(checkpoint: Checkpoint, listing: Listing, root: Path | None, count: Ca
     folder = folder_of(root, checkpoint, listing.commit) if root is not None else _snapshot(checkpoint, listing.commit)
     folder.mkdir(parents=True, exist_ok=True)
     listing.write(folder)
-    lacking = set(Found(folder, listing).lacking())
+    found = Found(folder, listing)
+    lacking = set(found.lacking())
     for name, file in listing.files.items():
         if name not in lacking:
             count(file.size)
             continue
-        target = folder / name if root is not None else folder.parent.parent / "blobs" / file.etag
         try:
-            _fetch_file(listing, name, target, count)
+            _fetch_file(found, listing, name, count)
             if root is None:  # the client links to what it finds there
                 hf_hub_download(checkpoint.id, name, revision=checkpoint.revision)
         except httpx.TransportError as error:
             raise HubError(
-                f"{checkpoint.id}: the connection broke ({first_line(error)}); what came is kept; "
-                "run the same command again"
+                f"{checkpoint.id}: the connection broke ({first_line(error)}); what came is kept; run the same command "
+                "again"
             ) from error
         except HfHubHTTPError as error:
             raise HubError(_refusal(checkpoint, error), error.response.status_code) from error
-    return Found(folder, listing)
+    return found
 
 
 def _snapshot(checkpoint: Checkpoint, commit: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / f"models--{checkpoint.id.replace('/', '--')}" / "snapshots" / commit
 
 
-def _fetch_file(listing: Listing, name: str, target: Path, count: Callable[[int], None]) -> None:
-    """Fetch one file to ``target``, by way of a file of its own next to it."""
-    if target.is_file() and target.stat().st_size == listing.files[name].size:
-        count(listing.files[name].size)
+def _fetch_file(found: Found, listing: Listing, name: str, count: Callable[[int], None]) -> None:
+    """Fetch one file by way of a partial one."""
+    file, partial = listing.files[name], found.partial(name)
+    target = partial.with_suffix("")
+    if target.is_file() and target.stat().st_size == file.size:
+        count(file.size)
         return
-    file = listing.files[name]
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.incomplete")
     with partial.open("ab") as written:
         have = written.tell() if written.tell() <= file.size else written.truncate(0)
         count(have)

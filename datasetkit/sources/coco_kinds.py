@@ -96,7 +96,7 @@ def check_lists(path: Place, lists: Mapping[str, bool]) -> None:
     """
     for key in ("images", "annotations"):
         if lists.get(key) is False:
-            raise SourceError(f"{path}: its {key} is not a list; COCO requires a list")
+            raise SourceError(f"{path} has {key} that are not a list; COCO requires a list")
     if not lists.keys() & {"images", "annotations"}:
         raise SourceError(f"{path} has neither images nor annotations; {_held(lists)}")
 

@@ -161,7 +161,7 @@ def test_masks_that_a_source_has_are_not_lost_by_accident(tmp_path: Path) -> Non
         ([{"text": "x"}], {}, SourceError, "has no column of encoded images"),
         ([3], {}, SourceError, "rows are of type int; give mappings"),
         ("user/name@v1", {"revision": "v2"}, RecipeError, "revision is given twice: the source already sets it"),
-        (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: allow_code, captioner"),
+        (rows(1), {"colour": 1}, RecipeError, "there is no option colour; known: allow_code, caption_with"),
         (rows(1), {"limit": 0}, RecipeError, "limit: Input should be greater than or equal to 1"),
         (rows(1), {"detector": object(), "segmenter": TableSegmenter()}, PluginError, "has no method detect"),
         (rows(1), {"filters": [object()]}, PluginError, "filter builtins:object has no method refusal"),

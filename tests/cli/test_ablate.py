@@ -154,7 +154,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(scenes: Path, table:
         (("--table", "{table}", "--tasks", "ocr"), "--tasks: Input should be 'caption' or 'vqa'"),
         (("--table", "{table}", "--question-prompt", "?"), "--question-prompt: the template lacks {question}"),
         (("--table", "{table}", "--split", "val"), "has the splits test; give one of them, not val"),
-        (("--table", "{table}", "--revision", "main"), "--revision: the model is on this machine"),
+        (("--table", "{table}", "--revision", "main"), "--revision: a model on this machine has no revisions"),
         (("--table", "{table}", "--limit", "1", "--modes", "resample"), "only one image for caption"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -122,7 +122,7 @@ def test_only_images_without_a_description_are_described(coco: tuple[str, ...], 
     ("more", "message"),
     [
         (("--preset", "toyworld"), "--preset finds objects, and --caption-with keeps those of the source"),
-        (("--relabel",), "--relabel replaces the source's objects by what models find"),
+        (("--relabel",), "--relabel replaces the source's objects by those that models find"),
         (("--detector", "toyworld:detector"), "detector.model is an option of models that find objects"),
         (("--segmenter", "none"), "segmenter is an option of models that find objects"),
         (("--captioner", "given"), "captioner given writes none; name another captioner"),

@@ -83,6 +83,7 @@ def test_no_hub(preset: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> 
     code, lines = doctor(preset, models)
     assert code == 1
     assert "hub          HF_HUB_OFFLINE is set, so the Hub cannot be asked" in lines
+    assert any(line.startswith("disk ") and line.endswith("at least 0 bytes needed") for line in lines)
     command = f"datasetkit models fetch --preset {preset} --to DIR"
     cure = f"cure: where the Hub answers, run: {command}; bring DIR here, and build with --models DIR"
     assert f"{'':13}{cure}" in lines

@@ -142,8 +142,11 @@ def test_a_cut_fetch_goes_on_within_the_file(
     code, _, errors = run("models", "fetch", "--preset", preset, *to)
     assert code == 1
     assert f"{DETECTOR}: the connection broke" in errors
+    small = hub.repository(DETECTOR, "model").files()["config.json"].size  # comes before the weights
     assert "what came is kept; run the same command again" in errors
     hub.faults.clear()
+    shown = json.loads(run("models", "list", "--preset", preset, *to, "--json")[1])["models"][1]
+    assert (shown["state"], half) == ("partly here", shown["size"] - shown["missing"] - small)
     hub.traffic.clear()
     code, _, errors = run("models", "fetch", "--preset", preset, *to)
     assert code == 0, errors

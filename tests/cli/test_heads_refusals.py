@@ -51,9 +51,9 @@ print(json.dumps([code, heavy]))
         (("sparsify", *MODEL, *DATA, *SCORES, "--by", "ram:none"), "no score is called ram:none"),
         (
             ("tune", *MODEL, *DATA, *SCORES, "--select", "top-layers:9"),
-            "top-layers:9 asks for 9; the model has 4",
+            "top-layers:9: the model has 4",
         ),
-        (("tune", *MODEL, *DATA, "--select", "layers:4"), "layers:4 is not possible; give each layer once, of 0 to 3"),
+        (("tune", *MODEL, *DATA, "--select", "layers:4"), "layers:4 is impossible; give each layer once, from 0 to 3"),
         (("tune", *MODEL, *DATA, "--select", "best"), "--select: 'best' is not a selection"),
         (("tune", *MODEL, *DATA, "--select", "all", "--test-split", "dev"), "give one of them, not dev"),
         (("tune", *MODEL, *DATA, "--select", "all", "--forgetting", "/none"), "'/none' is not a folder"),

@@ -102,7 +102,7 @@ def test_a_folder_without_shards_is_not_passed_over(tmp_path: Path, source: str,
     assert (code, errors) == (1, f"error: {tmp_path / 'images'} holds no .{name[2:]} file\n")
 
 
-def test_rows_that_name_images_without_holding_them_are_told_apart(tmp_path: Path) -> None:
+def test_rows_that_only_name_images_are_reported(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
     table = pa.table({"image": [{"bytes": None, "path": "a.png"}], "text": ["A dog."]}).cast(
         pa.schema({"image": pa.struct({"bytes": pa.binary(), "path": pa.string()}), "text": pa.string()})

@@ -196,8 +196,8 @@ def test_launched_processes_train_one_adapter(scenes: Path, tuned: tuple[Path, s
     ("arguments", "reported"),
     [
         (("--select", "best"), "'best' is not a selection; known: top-layers:K"),
-        (("--select", "layers:9"), "layers:9 is not possible; give each layer once, of 0 to 3"),
-        (("--select", "top-layers:1"), "top-layers:1 needs scores, and none were given"),
+        (("--select", "layers:9"), "layers:9 is impossible; give each layer once, from 0 to 3"),
+        (("--select", "top-layers:1"), "top-layers:1 needs head scores; give those of the model"),
         (("--scores", "/no/such/folder"), "/no/such/folder"),
         (("--tasks", "caption,read"), "--tasks: Input should be 'caption' or 'vqa' (came: 'read')"),
         (("--tasks", ""), "--tasks: Input should be 'caption' or 'vqa' (came: '')"),

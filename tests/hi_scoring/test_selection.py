@@ -183,7 +183,7 @@ def test_layers_by_number_and_all_need_no_scores() -> None:
     assert selector.select("layers:9,1,5").layers == (1, 5, 9)
     assert selector.select("all").layers == tuple(range(12))
     for text in ("top-layers:1", "bottom-heads:1", "random-layers:1:0"):
-        with pytest.raises(RecipeError, match=f"{text} needs scores, and none were given"):
+        with pytest.raises(RecipeError, match=f"{text} needs head scores; give those of the model"):
             selector.select(text)
 
 
@@ -221,7 +221,7 @@ def test_unknown_forms_list_known_forms(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["layers:1,1", "layers:4", "layers:0,99"])
 def test_missing_or_repeated_layers_are_refused(text: str) -> None:
-    with pytest.raises(RecipeError, match=f"{text} is not possible; give each layer once, of 0 to 3"):
+    with pytest.raises(RecipeError, match=f"{text} is impossible; give each layer once, from 0 to 3"):
         selector_of(FOUR).select(text)
 
 

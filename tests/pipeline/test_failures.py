@@ -53,7 +53,7 @@ def test_where_a_build_stops(most: int | None, outcomes: list[Outcome], stops_at
     failures.begin_part(0)
     for number, outcome in enumerate(outcomes, start=1):
         if number == stops_at:
-            with pytest.raises(SourceFailedError, match="could not be read, the last: why; nothing is lost"):
+            with pytest.raises(SourceFailedError, match="could not be read, the last: why; finished parts are kept"):
                 failures.add(outcome)
             return
         failures.add(outcome)

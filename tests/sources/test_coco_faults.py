@@ -184,7 +184,7 @@ OTHER_KINDS: dict[str, tuple[Any, str]] = {
         {"shapes": [], "version": "1"},
         "has neither images nor .*; it has 'shapes', 'version'",
     ),
-    "images by id": ({"images": {"1": {}}}, "its images is not a list"),
+    "images by id": ({"images": {"1": {}}}, "has images that are not a list"),
 }
 
 
