@@ -30,7 +30,7 @@ from datasetkit.export.dataset.quality import BY_WORDS
 _NAMED_MAX = 24
 _MEANINGS = {
     PhraseStatus.MATCHED: "the objects that it names are known",
-    PhraseStatus.AMBIGUOUS: "it may name any of several objects, the candidates; nothing tells which for sure",
+    PhraseStatus.AMBIGUOUS: "it may name any of several objects, the candidates; the words do not say which",
     PhraseStatus.ABSENT: "it names something that has no mask in this record",
     PhraseStatus.NOT_AN_OBJECT: 'it names nothing that could have a mask, such as "the top" or "a view"',
 }
@@ -40,14 +40,14 @@ _OTHERS = {
     PhraseStatus.NOT_AN_OBJECT: "not about an object",
 }
 _MAKERS = {
-    Maker.HUMAN: "drawn by people",
+    Maker.HUMAN: "those that came with the images",
     Maker.MODEL: "made by models and checked by nobody",
     Maker.REVIEWED: "reviewed by people",
     None: "as the source has them",
 }
 _LINKERS = {
     Linker.HUMAN: "made by people",
-    Linker.WORDS: "found by words and categories, without a look at the image",
+    Linker.WORDS: "found by words and categories, without looking at the image",
     Linker.IMAGE: "chosen by comparing image and text",
     Linker.MODEL: "made by a detector, whose scores say how sure it was, not how often it is right",
     Linker.REVIEWED: "reviewed by people",

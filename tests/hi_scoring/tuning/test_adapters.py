@@ -240,7 +240,7 @@ def test_pefts_error_on_settings_is_passed_on() -> None:
 
 def test_missing_peft_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(MissingPackageError, match=r"tuning needs peft.*pip install .*'datasetkit\[tune\]'"):
+    with pytest.raises(MissingPackageError, match=r"tuning needs peft.*pip install .*\[tune\]'"):
         check(AdapterOptions(), SOME)
 
 
