@@ -106,7 +106,9 @@ class _Reader:
             words.group_sizes[word] for word in modifiers if word in words.group_sizes and word not in words.numbers
         ]
         if self._last in words.zero_plurals:
-            plural = not singular_determiner or bool(sizes)  # "three sheep", but "a sheep"
+            # "three sheep", "a dozen sheep", "a few sheep", but "a sheep"
+            many = any(count > 1 for count in counts) or not words.quantifiers.isdisjoint(modifiers)
+            plural = not singular_determiner or bool(sizes) or many
         number = _combine(counts) if counts else next(iter(sizes), None)
         if first in ("a", "an", "another") and number is None and not words.quantifiers.intersection(modifiers):
             plural = False  # "a tennis rackets": the article decides
