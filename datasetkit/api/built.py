@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from datasetkit.core.addresses import HubAddress, check_written, hub_address
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError, OutputError
 from datasetkit.core.files import real_path
+from datasetkit.core.pages import check_page
 from datasetkit.core.paths import as_place, path_text
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
@@ -205,8 +206,7 @@ class Built(Result):
         options = PreviewOptions.checked({"folder": self._folder, "out": to, "limit": limit})
         folder, total, name = options.folder, len(self), options.folder.resolve().name
         destination = options.out or folder.parent / f"{name}.html"
-        if destination.is_dir():
-            raise OutputError(f"{destination} is a folder; give the name of an HTML file")
+        check_page(destination, f"{name}.html")
         if real_path(destination).is_relative_to(real_path(folder)):
             raise OutputError(f"{destination} is inside the dataset folder; give another --out")
         from datasetkit.export.dataset.preview import write_preview

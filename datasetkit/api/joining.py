@@ -7,6 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING
 
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.pages import check_page
 from datasetkit.options.head_commands import ReportCommand
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ def run_report(command: ReportCommand) -> JoinedReport:
     from datasetkit.hi_scoring.joined.folders import read_folders
     from datasetkit.hi_scoring.joined.page import write_page
     from datasetkit.hi_scoring.joined.terminal import JoinedReport
-    from datasetkit.hi_scoring.report.pages import check_place
 
-    check_place(command.out)
+    check_page(command.out, "report.html")
     found = read_folders(command.folders)
     verdicts = claims(found)
     command.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Pages that work without a network. Owns how their templates are rendered, and which files they may replace.
+"""Pages that work without a network. Owns how their templates are rendered.
 
 Their head and style are in the frame.
 """
@@ -13,13 +13,10 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, PackageLoader
 from markupsafe import Markup, escape
 
-from datasetkit.core.errors import OutputError
 from datasetkit.core.files import replace_file
 from datasetkit.core.templates import template_environment
 
 _TEMPLATE_NAME = "page.html.j2"
-# As in the frame, near its beginning.
-_GENERATOR, _HEAD_BYTES = b'<meta name="generator" content="datasetkit">', 2048
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,6 @@ class Opening:
     answer: str
     found: str
     sure: str
-
-
-def check_place(path: Path) -> None:
-    """Refuse a path where writing a page would destroy something else.
-
-    Raises:
-        OutputError: it is a folder, or a file that is not a page written by datasetkit.
-
-    """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; give a file, such as {path / 'report.html'}")
-    if path.exists():
-        with path.open("rb") as file:
-            if _GENERATOR not in file.read(_HEAD_BYTES):
-                raise OutputError(f"{path} exists and is not a page written by datasetkit; give another --out")
 
 
 def write_page(path: Path, package: str, title: str, opening: Opening, **values: object) -> None:
