@@ -159,6 +159,8 @@ def list_models(options: ModelsCommand) -> ModelList:
 def fetch_models(options: ModelsCommand, on_progress: OnProgress | None = None) -> ModelList:
     """Fetch every model of a preset, or go on where that was interrupted.
 
+    A file that is here but is not the one that the Hub listed is fetched again.
+
     Args:
         options: which models, and the folder to fill.
         on_progress: called with the bytes that are here.
@@ -166,15 +168,19 @@ def fetch_models(options: ModelsCommand, on_progress: OnProgress | None = None) 
     Raises:
         RecipeError: no models are named, or their options are wrong.
         HubError: the Hub cannot be reached, or refuses; what came is kept.
-        OutputError: there is not enough space.
+        OutputError: there is not enough space, or another process fetches the same.
         ModelError: a model has no safetensors, or came damaged.
 
     """
-    checkpoints = [one for one in grounding_of(options).checkpoints() if one.local is None]
-    asked = [(one, listing_of(one, options.to)) for one in checkpoints]
-    models = [_model(one, find(one, options.to), listing, None) for one, listing in asked]
-    missing = sum(one.missing or 0 for one in models)
     place = options.to or Path(constants.HF_HUB_CACHE)
+    if place.exists() and not place.is_dir():
+        raise OutputError(f"{place} is not a folder; give one as --to")
+    checkpoints = [one for one in grounding_of(options).checkpoints() if one.local is None]
+    for one in checkpoints:
+        _remove_changed(one, options.to)
+    asked = [(one, listing_of(one, options.to)) for one in checkpoints]
+    models = [_model(one, _same_commit(find(one, options.to), listing), listing, None) for one, listing in asked]
+    missing = sum(one.missing or 0 for one in models)
     free = free_disk(place)
     for one in models:
         logger.info("%s %s: %s, %s", one.part, one.id, size_text(one.size), one.state)
@@ -233,6 +239,18 @@ def listing_of(checkpoint: Checkpoint, root: Path | None) -> Listing:
     if found is not None and found.listing is not None and not found.lacking():
         return found.listing
     return ask_hub(checkpoint)
+
+
+def _remove_changed(checkpoint: Checkpoint, root: Path | None) -> None:
+    found = find(checkpoint, root)
+    for name in [] if found is None else found.changed():
+        logger.warning("%s: %s is not the file that the Hub listed; it is fetched again", checkpoint.id, name)
+        found.remove(name)
+
+
+def _same_commit(found: Found | None, listing: Listing) -> Found | None:
+    """Return what is here of the listed commit: the Hub may have moved on since an earlier fetch was cut short."""
+    return found if found is not None and found.commit == listing.commit else None
 
 
 def size_text(size: int | None) -> str:

@@ -25,6 +25,17 @@ _DESCRIBING = ("captioner", "recaption", "dtype")
 _REGISTRIES = {"captioner": (CAPTIONERS,), "detector": (DETECTORS, GROUNDERS), "segmenter": (SEGMENTERS,)}
 
 
+def _models_folder(value: object) -> object:
+    """Read the folder of fetched models, which are loaded from a disk."""
+    path = as_place(value) if isinstance(value, str) else value
+    if isinstance(path, RemotePath):
+        raise OutputError(f"{path} is remote; models are fetched to a folder on this machine")
+    return path
+
+
+ModelsFolder = Annotated[Path, BeforeValidator(_models_folder)]
+
+
 class Placement(Options):
     """Where models run, and on how many images at once; not part of a recipe."""
 
@@ -32,7 +43,7 @@ class Placement(Options):
 
     device: Device = "auto"
     """Device of the models: auto, cpu, cuda, cuda:1 or mps."""
-    models: Path | None = None
+    models: ModelsFolder | None = None
     """Folder that `datasetkit models fetch --to` filled. Models are loaded from it, and the Hub is not asked.
     [default: the Hub and its cache]"""
     captioner_batch: int = Field(default=8, ge=1)
@@ -216,7 +227,7 @@ class ModelsCommand(ModelOptions):
 
     panel: ClassVar[str | None] = None
 
-    to: Path | None = None
+    to: ModelsFolder | None = None
     """Folder of the models, which can be carried to another machine.  [default: the Hub's cache]"""
 
 
@@ -227,5 +238,5 @@ class DoctorCommand(ModelOptions):
 
     device: Device = "auto"
     """Device of the models: auto, cpu, cuda, cuda:1 or mps."""
-    models: Path | None = None
+    models: ModelsFolder | None = None
     """Folder that `datasetkit models fetch --to` filled.  [default: the Hub's cache]"""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from datasetkit.core.errors import ModelError
@@ -27,6 +28,11 @@ from datasetkit.runtime.checkpoints import Checkpoint
 RECORD = "fetched.json"
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
+_WEIGHT_NAMES = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
+# Configurations, tokenizers, templates; not the indices of other weights, nor hidden files.
+_OTHER_NAMES = re.compile(
+    r"(?!\.|.*\.index\.json$)[\w.-]+\.(json|jinja|model|tiktoken|txt)|additional_chat_templates/(?!\.)[\w.-]+"
+)
 _CHUNK_BYTES = 1 << 20
 
 
@@ -35,8 +41,8 @@ class HubFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    size: int
-    etag: str
+    size: int = Field(ge=0)
+    etag: str = Field(pattern=r"^[0-9a-f]+$")
 
 
 class Listing(BaseModel):
@@ -50,7 +56,7 @@ class Listing(BaseModel):
 
     id: str
     revision: str | None
-    commit: str
+    commit: str = Field(pattern=r"^[0-9a-f]+$")
     license: str | None
     parameters: int | None
     files: dict[str, HubFile]
@@ -118,14 +124,45 @@ class Found:
         return sum(max(files[name].size - (_size(self.partial(name)) or 0), 0) for name in self.lacking())
 
     def faults(self, *, has_weights: bool = True) -> Iterator[str]:
-        """Yield one line per file that is missing, cut short or changed."""
+        """Yield one line per file that is missing, cut short, changed or added."""
         lacking = self.lacking(has_weights=has_weights)
         for name in lacking:
             size = _size(self.folder / name)
             yield f"{name} is missing" if size is None else f"{name} is not complete: it has {size:,} bytes"
-        for name, file in ({} if self.listing is None else self.listing.files).items():
-            if name not in lacking and file_etag(self.folder / name, file.etag) != file.etag:
-                yield f"{name} is not the file that the Hub listed: its digest differs"
+        yield from (f"{name} is not the file that the Hub listed: its digest differs" for name in self.changed())
+        yield from (f"{name} is not among the files that the Hub listed; remove it" for name in self.added())
+
+    def changed(self) -> list[str]:
+        """Return the names of files that have the listed size but another digest."""
+        files = {} if self.listing is None else self.listing.files
+        lacking = self.lacking()
+        return [
+            name
+            for name, file in files.items()
+            if name not in lacking and file_etag(self.folder / name, file.etag) != file.etag
+        ]
+
+    def added(self) -> list[str]:
+        """Return the names of files that loading would read, but that the Hub did not list."""
+        if self.listing is None:
+            return []
+        known = {*self.listing.files, RECORD}
+        has_weights = any(_WEIGHT_NAMES.fullmatch(name) for name in known)
+        there = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
+        return sorted(name for name in there if name not in known and is_read(name, has_weights=has_weights))
+
+    def remove(self, name: str) -> None:
+        """Remove a file, and in the Hub's cache what it links to, so that it is fetched again."""
+        path = self.folder / name
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+
+
+def is_read(name: str, *, has_weights: bool) -> bool:
+    """Return whether loading a model may read a file of this name."""
+    if has_weights and _WEIGHT_NAMES.fullmatch(name):
+        return True
+    return name != RECORD and _OTHER_NAMES.fullmatch(name) is not None
 
 
 def folder_of(root: Path, checkpoint: Checkpoint, commit: str) -> Path:
@@ -141,7 +178,7 @@ def find(checkpoint: Checkpoint, root: Path | None) -> Found | None:
         root: folder that was filled by ``datasetkit models fetch --to``; None for the Hub's cache.
 
     Raises:
-        ModelError: it is not a Hub id, or there are several of its commits.
+        ModelError: it is not a Hub id, or several of its commits are whole.
 
     """
     try:
@@ -156,10 +193,11 @@ def find(checkpoint: Checkpoint, root: Path | None) -> Found | None:
         listing = Listing.read(record.parent)
         if listing is not None and checkpoint.revision in (None, listing.commit, listing.revision):
             found.append(Found(record.parent, listing))
-    if len(found) > 1:
-        commits = " and ".join(one.commit for one in found)
+    whole = [one for one in found if not one.lacking()]
+    if len(whole) > 1:
+        commits = " and ".join(one.commit for one in whole)
         raise ModelError(f"{root} has {checkpoint.id} at {commits}; name one as revision, or remove the others")
-    return found[0] if found else None
+    return next(iter(whole or found), None)
 
 
 def file_etag(path: Path, like: str) -> str:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from huggingface_hub import HfApi, constants, hf_hub_download, hf_hub_url
+from filelock import FileLock, Timeout
+from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers, httpx  # type: ignore[attr-defined] # under any name
 
-from datasetkit.core.errors import HubError, ModelError
+from datasetkit.core.errors import HubError, ModelError, OutputError
 from datasetkit.core.text import first_line
 from datasetkit.runtime.checkpoints import Checkpoint
-from datasetkit.runtime.fetched import Found, HubFile, Listing, file_etag, folder_of
+from datasetkit.runtime.fetched import Found, HubFile, Listing, file_etag, folder_of, is_read
 
 _TIMEOUT_S = 10
-_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
-# Configurations, tokenizers, templates; not the indices of other weights.
-_OTHERS = re.compile(r"(?!.*\.index\.json$)[\w.-]+\.(json|jinja|model|tiktoken|txt)|additional_chat_templates/[\w.-]+")
+_LOCK = "fetching.lock"
 _LICENSE = "license:"
 
 
@@ -29,7 +28,7 @@ def ask_hub(checkpoint: Checkpoint) -> Listing:
     """Ask the Hub which files a model has that loading needs.
 
     Raises:
-        HubError: the Hub cannot be reached, or refuses.
+        HubError: the Hub cannot be reached, refuses, or answers something else.
         ModelError: the model has no weights as safetensors.
 
     """
@@ -38,24 +37,33 @@ def ask_hub(checkpoint: Checkpoint) -> Listing:
         raise HubError(f"{name}: HF_HUB_OFFLINE is set, so the Hub cannot be asked")
     try:
         info = HfApi().model_info(name, revision=checkpoint.revision, files_metadata=True, timeout=_TIMEOUT_S)
-    except httpx.TransportError as error:
+        listing = _listing_of(checkpoint, info)
+    except httpx.RequestError as error:
         raise HubError(f"{name}: the Hub does not answer ({first_line(error)})") from error
     except HfHubHTTPError as error:
         raise HubError(_refusal(checkpoint, error), error.response.status_code) from error
-    files = {
-        one.rfilename: HubFile(size=one.size or 0, etag=one.lfs.sha256 if one.lfs is not None else one.blob_id or "")
-        for one in info.siblings or ()
-        if _OTHERS.fullmatch(one.rfilename) or (checkpoint.has_weights and _WEIGHTS.fullmatch(one.rfilename))
-    }
-    if checkpoint.has_weights and not any(name.endswith(".safetensors") for name in files):
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # another page, or JSON of another shape
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise HubError(f"{name}: the Hub's response does not describe a model ({what})") from error
+    if checkpoint.has_weights and not any(name.endswith(".safetensors") for name in listing.files):
         raise ModelError(f"{name} has no weights as safetensors on the Hub; name another model or revision")
+    return listing
+
+
+def _listing_of(checkpoint: Checkpoint, info: ModelInfo) -> Listing:
     return Listing(
-        id=name,
+        id=checkpoint.id,
         revision=checkpoint.revision,
         commit=info.sha or "",
         license=next((tag.removeprefix(_LICENSE) for tag in info.tags or () if tag.startswith(_LICENSE)), None),
         parameters=None if info.safetensors is None else info.safetensors.total,
-        files=files,
+        files={
+            one.rfilename: HubFile(
+                size=one.size or 0, etag=one.lfs.sha256 if one.lfs is not None else one.blob_id or ""
+            )
+            for one in info.siblings or ()
+            if is_read(one.rfilename, has_weights=checkpoint.has_weights)
+        },
     )
 
 
@@ -74,12 +82,29 @@ def fetch(checkpoint: Checkpoint, listing: Listing, root: Path | None, count: Ca
     Raises:
         HubError: the Hub cannot be reached, or refuses; what came is kept.
         ModelError: a file is not the one that the Hub listed.
+        OutputError: another process fetches this model to the same place.
 
     """
     folder = folder_of(root, checkpoint, listing.commit) if root is not None else _snapshot(checkpoint, listing.commit)
     folder.mkdir(parents=True, exist_ok=True)
-    listing.write(folder)
     found = Found(folder, listing)
+    try:
+        with FileLock(folder / _LOCK, timeout=0):
+            listing.write(folder)
+            _fetch_lacking(checkpoint, found, listing, root, count)
+            with suppress(PermissionError):  # Windows removes no open file
+                (folder / _LOCK).unlink()
+    except Timeout:
+        raise OutputError(
+            f"another process is fetching {checkpoint.id} to {folder}; wait until it ends, then run the same command "
+            "again"
+        ) from None
+    return found
+
+
+def _fetch_lacking(
+    checkpoint: Checkpoint, found: Found, listing: Listing, root: Path | None, count: Callable[[int], None]
+) -> None:
     lacking = set(found.lacking())
     for name, file in listing.files.items():
         if name not in lacking:
@@ -89,14 +114,19 @@ def fetch(checkpoint: Checkpoint, listing: Listing, root: Path | None, count: Ca
             _fetch_file(found, listing, name, count)
             if root is None:  # the client links to what it finds there
                 hf_hub_download(checkpoint.id, name, revision=checkpoint.revision)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise HubError(
                 f"{checkpoint.id}: the connection broke ({first_line(error)}); what came is kept; run the same command "
                 "again"
             ) from error
         except HfHubHTTPError as error:
             raise HubError(_refusal(checkpoint, error), error.response.status_code) from error
-    return found
+        except OSError as error:
+            if error.errno is not None:
+                raise  # of a file here
+            raise HubError(
+                f"{checkpoint.id}: {name} did not come whole ({first_line(error)}); run the same command again"
+            ) from error
 
 
 def _snapshot(checkpoint: Checkpoint, commit: str) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from filelock import FileLock
 from huggingface_hub import constants, scan_cache_dir
 
 from datasetkit.cli import app
@@ -167,6 +168,93 @@ def test_a_changed_file_on_the_way_is_refused(hub: HubServer, preset: Path, tmp_
     assert code == 1
     assert "model.safetensors is not the file that the Hub listed: its digest differs" in errors
     assert run("models", "fetch", "--preset", preset, "--to", tmp_path / "to")[0] == 0
+
+
+@pytest.mark.parametrize("is_carried", [True, False])
+def test_a_changed_file_is_fetched_again(preset: Path, tmp_path: Path, is_carried: bool) -> None:
+    to = ("--to", tmp_path / "to") if is_carried else ()
+    assert run("models", "fetch", "--preset", preset, *to)[0] == 0
+    place = tmp_path / "to" if is_carried else tmp_path / "hf_home"
+    (weights,) = (path for path in place.rglob("model.safetensors") if "detector" in str(path))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert run("models", "check", "--preset", preset, *to)[0] == 1
+    code, _, errors = run("models", "fetch", "--preset", preset, *to)
+    assert code == 0
+    assert f"{DETECTOR}: model.safetensors is not the file that the Hub listed; it is fetched again" in errors
+    assert weights.read_bytes() == whole
+    assert run("models", "check", "--preset", preset, *to)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>log in</html>", b"[]", b"{}", b'{"id": "a/b", "sha": "../x", "siblings": []}']
+)
+def test_a_page_in_place_of_a_model_is_one_line(hub: HubServer, preset: Path, body: bytes) -> None:
+    hub.faults.add(Fault("info GET", "body", body=body, times=10))
+    code, _, errors = run("models", "fetch", "--preset", preset)
+    assert (code, errors.count("\n")) == (1, 1)
+    assert f"{CAPTIONER}: the Hub's response does not describe a model (" in errors
+    code, shown, _ = run("models", "list", "--preset", preset)
+    assert (code, shown.count("does not describe a model")) == (0, 1)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>log in</html>", b"x" * 1_000_000])
+def test_another_body_for_a_file_is_one_line(hub: HubServer, preset: Path, tmp_path: Path, body: bytes) -> None:
+    hub.faults.add(Fault(f"GET /{DETECTOR}/resolve/.*/model.safetensors", "body", body=body))
+    code, _, errors = run("models", "fetch", "--preset", preset, "--to", tmp_path / "to")
+    assert code == 1
+    assert f"{DETECTOR}: model.safetensors did not come whole (" in errors
+
+
+def test_a_hub_that_moved_on_does_not_block_a_cut_fetch(hub: HubServer, preset: Path, tmp_path: Path) -> None:
+    preset.write_text("".join(line for line in preset.read_text().splitlines(True) if "revision" not in line))
+    fetch = ("models", "fetch", "--preset", preset, "--to", tmp_path / "to")
+    hub.faults.add(Fault(f"GET /{DETECTOR}/resolve/.*/model.safetensors", "status", status=404))
+    assert run(*fetch)[0] == 1
+    hub.repository(DETECTOR, "model").write({"notes.txt": b"more"})
+    code, shown, errors = run(*fetch)
+    assert code == 0, errors
+    assert f"{DETECTOR}@{hub.repository(DETECTOR, 'model').head[:12]}  here" in shown
+
+
+def test_names_that_are_ours_or_hidden_are_not_fetched(hub: HubServer, preset: Path, tmp_path: Path) -> None:
+    preset.write_text("".join(line for line in preset.read_text().splitlines(True) if "revision" not in line))
+    others = {"fetched.json": b"{}", ".hidden.json": b"{}", "additional_chat_templates/..": b"x"}
+    hub.repository(DETECTOR, "model").write(others)
+    assert run("models", "fetch", "--preset", preset, "--to", tmp_path / "to")[0] == 0
+    assert run("models", "check", "--preset", preset, "--to", tmp_path / "to")[0] == 0
+    assert not list((tmp_path / "to").rglob(".hidden.json"))
+
+
+def test_two_fetches_at_once_do_not_mix(hub: HubServer, preset: Path, fetched: Path) -> None:
+    folder = weights_of(fetched, DETECTOR).parent
+    (folder / "model.safetensors").unlink()
+    with FileLock(folder / "fetching.lock"):
+        code, _, errors = run("models", "fetch", "--preset", preset, "--to", fetched)
+    assert code == 1
+    assert f"another process is fetching {DETECTOR} to {folder}" in errors
+    assert run("models", "fetch", "--preset", preset, "--to", fetched)[0] == 0
+    assert not list(fetched.rglob("*.lock"))
+
+
+def test_a_place_that_cannot_be_filled_is_one_line(preset: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, _, errors = run("models", "fetch", "--preset", preset, "--to", tmp_path / "file")
+    assert (code, errors) == (1, f"error: {tmp_path / 'file'} is not a folder; give one as --to\n")
+    for command in (("models", "list", "--to"), ("models", "check", "--to"), ("doctor", "--models")):
+        code, _, errors = run(*command, "s3://bucket/models", "--preset", preset)
+        assert (code, errors.count("\n")) == (1, 1)
+        assert "s3://bucket/models is remote; models are fetched to a folder on this machine" in errors
+
+
+def test_check_names_files_that_loading_would_read(preset: Path, fetched: Path) -> None:
+    folder = weights_of(fetched, CAPTIONER).parent
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / ".DS_Store").write_text("")
+    (folder / "notes.md").write_text("mine")
+    code, shown, _ = run("models", "check", "--preset", preset, "--to", fetched)
+    assert code == 1
+    assert shown == f"{CAPTIONER}: adapter_config.json is not among the files that the Hub listed; remove it\n"
 
 
 def test_check_names_every_fault(preset: Path, fetched: Path) -> None:
