@@ -176,8 +176,8 @@ def fetch_models(options: ModelsCommand, on_progress: OnProgress | None = None) 
     if place.exists() and not place.is_dir():
         raise OutputError(f"{place} is not a folder; give one as --to")
     checkpoints = [one for one in grounding_of(options).checkpoints() if one.local is None]
-    for one in checkpoints:
-        _remove_changed(one, options.to)
+    for checkpoint in checkpoints:
+        _remove_changed(checkpoint, options.to)
     asked = [(one, listing_of(one, options.to)) for one in checkpoints]
     models = [_model(one, _same_commit(find(one, options.to), listing), listing, None) for one, listing in asked]
     missing = sum(one.missing or 0 for one in models)
@@ -242,8 +242,9 @@ def listing_of(checkpoint: Checkpoint, root: Path | None) -> Listing:
 
 
 def _remove_changed(checkpoint: Checkpoint, root: Path | None) -> None:
-    found = find(checkpoint, root)
-    for name in [] if found is None else found.changed():
+    if (found := find(checkpoint, root)) is None:
+        return
+    for name in found.changed():
         logger.warning("%s: %s is not the file that the Hub listed; it is fetched again", checkpoint.id, name)
         found.remove(name)
 

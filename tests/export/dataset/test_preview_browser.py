@@ -93,11 +93,14 @@ def cats(record_id: str) -> Record:
 
 def odd_records() -> list[Record]:
     hostile = Phrase(HOSTILE, 0, len(HOSTILE), (1,), status=PhraseStatus.MATCHED)
+    spaceless = box(1, 0, 0, "domestic_short_haired_" * 6, ObjectStatus.MENTIONED)
+    a_dog = Phrase("a dog", 0, 5, (1,), status=PhraseStatus.MATCHED)
     return [
         record("none", None),
         record("arabic", "قطة سوداء تجلس على الأريكة"),
         record("emoji", "A family 👨‍👩‍👧‍👦 with a dog 🐕‍🦺"),
         record("long", ("one long sentence of a caption " * 200)[:5000]),
+        record("holiday_" * 20, "a dog", objects=(spaceless,), phrases=(a_dog,)),
         record(HOSTILE, HOSTILE, objects=(box(1, 0, 0, HOSTILE, ObjectStatus.MENTIONED),), phrases=(hostile,)),
     ]
 
@@ -267,7 +270,7 @@ def test_hostile_and_odd_text_is_shown_as_it_is(show):
     assert lit(page, ".mask") == ["1"]
     assert HOSTILE in page.locator("#tip").inner_text()
     directions = page.locator(".description").evaluate_all("all => all.map(e => getComputedStyle(e).direction)")
-    assert directions == ["ltr", "rtl", "ltr", "ltr", "ltr"]
+    assert directions == ["ltr", "rtl", "ltr", "ltr", "ltr", "ltr"]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
