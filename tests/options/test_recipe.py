@@ -75,7 +75,7 @@ def splits(**shares: float) -> dict[str, Any]:
         ({"source": {"name": "folder"}}, "source.folder: is required"),
         ({"source": {"name": "folder", "folder": 7}}, "source.folder: "),
         ({"source": {**COCO, "caption": "best"}}, "'first', 'longest', 'all' or 'best-aligned' (came: 'best')"),
-        ({"source": {**COCO, "instances": None, "captions": None}}, "coco needs instances, captions or both"),
+        ({"source": {**COCO, "instances": None, "captions": None}}, "source: give instances, captions or both"),
         ({"source": {"name": "toyworld", "count": 0}}, "greater than or equal to 1 (came: 0)"),
         (FOLDER | {"limit": 0}, "limit: Input should be greater than or equal to 1 (came: 0)"),
         (FOLDER | {"limit": "many"}, "limit: Input should be a valid integer"),

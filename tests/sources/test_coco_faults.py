@@ -221,5 +221,5 @@ def test_missing_files_are_fatal(tmp_path: Path) -> None:
         opened(options | {"captions": tmp_path / "none.json"})
     with pytest.raises(SourceError, match="is not a folder"):
         opened(options | {"images": tmp_path / "none"})
-    with pytest.raises(ValueError, match="coco needs instances, captions or both"):
+    with pytest.raises(ValueError, match="give instances, captions or both"):
         opened({"images": tmp_path})
