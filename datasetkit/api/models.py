@@ -24,6 +24,7 @@ from datasetkit.runtime.progress import OnProgress, counter
 
 logger = logging.getLogger(__name__)
 _SHORT_DIGITS = 12
+_OUR_LICENSE = "apache-2.0"
 _SHIPPED, _LOCAL, _HERE, _PARTLY, _ABSENT = "shipped", "local", "here", "partly here", "to be fetched"
 
 
@@ -37,7 +38,7 @@ class Model:
         commit: on the Hub; None where it is not known, or not on the Hub.
         size: bytes of the files that loading needs; None where only the Hub knows, and does not answer.
         missing: bytes of these that are not here; None where ``size`` is.
-        license: as the Hub names it; None where it is not known.
+        license: as the Hub names it, and ours of shipped models; None where it is not known.
         state: shipped, local, here, partly here, or to be fetched.
         folder: where it is; None where nothing of it is here.
         hub_fault: why the Hub could not be asked; None where it was, or did not have to be.
@@ -84,7 +85,8 @@ class ModelList(Result):
         """Yield one line per model, and what is to be fetched."""
         for one in self.models:
             name = one.id if one.commit is None else f"{one.id}@{one.commit[:_SHORT_DIGITS]}"
-            facts = (one.state, size_text(one.size), *((one.license,) if one.license else ()))
+            license_ = one.license or ("license unknown" if one.is_on_hub else None)
+            facts = filter(None, (one.state, size_text(one.size), license_))
             yield f"{one.part:<13}{name}  {', '.join(facts)}"
         yield f"{'all':<13}{self.summary}"
         faults = [fault for one in self.models for fault in (one.hub_fault, one.refusal) if fault is not None]
@@ -214,7 +216,7 @@ def survey(checkpoints: Iterable[Checkpoint], root: Path | None) -> Iterator[Mod
         if (local := one.local) is not None:
             size = _bytes_in(local)
             state = _SHIPPED if one.id.startswith(PREFIX) else _LOCAL if local.exists() else _ABSENT
-            yield Model(one.part, one.id, None, size, 0, None, state, local)
+            yield Model(one.part, one.id, None, size, 0, _OUR_LICENSE if state == _SHIPPED else None, state, local)
             continue
         found = find(one, root)
         listing: Listing | None = None if found is None else found.listing

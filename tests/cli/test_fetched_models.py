@@ -239,7 +239,7 @@ def test_missing_models_are_named_at_once(
     code, _, errors = run(*build, "--models", fetched)
     command = f"datasetkit models fetch --preset {preset}"
     assert (code, errors.count("\n")) == (1, 1)
-    assert errors.startswith(f"error: {CAPTIONER}, {SEGMENTER} are not on this machine, and {fetched} does not have")
+    assert errors.startswith(f"error: {CAPTIONER}, {SEGMENTER} are not on this machine, and the folder {fetched} does not have them; ")
     assert errors.endswith(f"run: {command} --to {fetched}\n")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     code, _, errors = run(*build)
