@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +149,20 @@ def grounding_of(options: ModelOptions) -> GroundingOptions:
     return GroundingOptions.checked(chosen)
 
 
+def check_folder(folder: Path | None, fetch_command: str) -> None:
+    """Check that a folder of models is there, where one is named.
+
+    Raises:
+        ModelError: it is not a folder.
+
+    """
+    if folder is not None and not folder.is_dir():
+        raise ModelError(
+            f"{folder} is not a folder; where the Hub answers, run: {fetch_command} --to {shlex.quote(str(folder))}; "
+            "then copy it here"
+        )
+
+
 def list_models(options: ModelsCommand) -> ModelList:
     """Look at each model: how large it is, and how much of it is here.
 
@@ -197,19 +212,22 @@ def check_models(options: ModelsCommand) -> ModelCheck:
 
     Raises:
         RecipeError: no models are named, or their options are wrong.
+        ModelError: the folder of the models is not there.
 
     """
     checkpoints = grounding_of(options).checkpoints()
+    check_folder(options.to, options.fetch_command())
     faults = [f"{one.id}: {fault}" for one in checkpoints for fault in _faults(one, options.to)]
     return ModelCheck(tuple(one.id for one in checkpoints), tuple(faults))
 
 
-def survey(checkpoints: Iterable[Checkpoint], root: Path | None) -> Iterator[Model]:
+def survey(checkpoints: Iterable[Checkpoint], root: Path | None, *, asks_hub: bool = True) -> Iterator[Model]:
     """Look at each model.
 
     Args:
         checkpoints: the models.
         root: folder that was filled by :func:`fetch_models`; None for the Hub's cache.
+        asks_hub: whether the Hub is asked about models that are not known here.
 
     """
     for one in checkpoints:
@@ -221,7 +239,7 @@ def survey(checkpoints: Iterable[Checkpoint], root: Path | None) -> Iterator[Mod
         found = find(one, root)
         listing: Listing | None = None if found is None else found.listing
         fault: HubError | None = None
-        if listing is None:
+        if listing is None and asks_hub:
             try:
                 listing = ask_hub(one)
             except HubError as error:

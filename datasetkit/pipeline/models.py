@@ -118,7 +118,8 @@ def found_models(
         verb, them = ("is", "it") if len(absent) == 1 else ("are", "them")
         command = fetch_command
         if folder is not None:
-            reasons.append(f"the folder {folder} does not have {'all of ' if is_partly_there else ''}{them}")
+            has_not = f"the folder {folder} does not have {'all of ' if is_partly_there else ''}{them}"
+            reasons.append(has_not if folder.is_dir() else f"{folder} is not a folder")
             command += f" --to {shlex.quote(str(folder))}"
         raise ModelError(
             f"{names} {verb} not on this machine, and {listed(list(dict.fromkeys(reasons)))}; "

@@ -91,8 +91,8 @@ def fetch(checkpoint: Checkpoint, listing: Listing, root: Path | None, count: Ca
                 hf_hub_download(checkpoint.id, name, revision=checkpoint.revision)
         except httpx.TransportError as error:
             raise HubError(
-                f"{checkpoint.id}: the connection broke ({connection_fault(error)}); what came is kept; run the same command "
-                "again"
+                f"{checkpoint.id}: the connection broke ({connection_fault(error)}); what came is kept; run "
+                "the same command again"
             ) from error
         except HfHubHTTPError as error:
             raise HubError(_refusal(checkpoint, error), error.response.status_code) from error

@@ -98,7 +98,7 @@ def test_a_finished_build_stays_and_another_recipe_is_refused(built: Path) -> No
         (["build", "toyworld", "--split", "a", "--splits", "a=1"], "give one of them"),
         (["build", "toyworld", "--splits", "a=.5,a=.5"], "a split is named twice"),
         (["build", "toyworld", "--size-px", "9"], "--size-px: Input should be greater than or equal to 64"),
-        (["build", "recipe", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["build", "recipe", "nowhere.yaml"], "nowhere.yaml does not exist"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:

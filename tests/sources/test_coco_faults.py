@@ -217,7 +217,7 @@ def test_broken_json_is_fatal_in_one_line(tmp_path: Path) -> None:
 
 def test_missing_files_are_fatal(tmp_path: Path) -> None:
     options = write_coco(tmp_path, **GOOD)
-    with pytest.raises(SourceError, match=r"none\.json cannot be read"):
+    with pytest.raises(SourceError, match=r"none\.json does not exist"):
         opened(options | {"captions": tmp_path / "none.json"})
     with pytest.raises(SourceError, match="is not a folder"):
         opened(options | {"images": tmp_path / "none"})
