@@ -203,9 +203,11 @@ def unread(path: Place, error: OSError) -> str:
     """Return in one line why a file cannot be read; of a missing one, with the name in its folder that is nearest."""
     if not isinstance(error, FileNotFoundError):
         return f"{path} cannot be read: {error.strerror or error}"
-    names: list[str] = []
+    meant = ""
     if isinstance(path, Path):
         with suppress(OSError):
             names = [one.name for one in islice(path.parent.iterdir(), _MOST_NAMES)]
-    near = get_close_matches(path.name, names, 1)
-    return f"{path} does not exist" + "".join(f"; did you mean {path.parent / name}?" for name in near)
+            meant = "".join(
+                f"; did you mean {path.with_name(name)}?" for name in get_close_matches(path.name, names, 1)
+            )
+    return f"{path} does not exist{meant}"

@@ -124,7 +124,7 @@ SCENES = ("toyworld", *TINY)
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
-        ((*SCENES, "--set", "detector.scoremin=.4"), ["error: detector.scoremin: there", "did you mean detector.score_min?"]),
+        ((*SCENES, "--set", "detector.scoremin=.4"), ["error: detector.scoremin: ", "mean detector.score_min?"]),
         ((*SCENES, "--set", "detector.score_min=4"), ["detector", "score_min", "less than or equal to 1", "came: 4"]),
         ((*SCENES, "--set", "detector.score_min"), ["--set: detector.score_min is not NAME=VALUE"]),
         ((*SCENES, "--set", "links.margin=[1"), ["links.margin=[1: the value is not YAML"]),
