@@ -111,7 +111,7 @@ def test_ctrl_c_says_how_to_go_on(scenes: Path, tmp_path: Path) -> None:
         (("--question-prompt", "What?"), "--question-prompt: the template lacks {question} (came: 'What?')"),
         (("--revision", "main"), "--revision: a model on this machine has no revisions"),
         (("--split", "val"), "has the splits train; give one of them, not val"),
-        (("--data", "/no/such/table.csv"), "/no/such/table.csv cannot be read"),
+        (("--data", "/no/such/table.csv"), "/no/such/table.csv does not exist"),
         (
             ("--data", "/no/such/table.csv", "--split", "test"),
             "--split test: the table /no/such/table.csv has no splits",

@@ -174,5 +174,5 @@ def test_unreadable_table_is_one_line(folder: Path, name: str, content: bytes, t
 
 
 def test_missing_table_is_reported(folder: Path) -> None:
-    with pytest.raises(SourceError, match=r"nothing\.csv cannot be read"):
+    with pytest.raises(SourceError, match=r"nothing\.csv does not exist"):
         read(folder / "nothing.csv")
