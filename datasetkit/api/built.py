@@ -206,9 +206,9 @@ class Built(Result):
         options = PreviewOptions.checked({"folder": self._folder, "out": to, "limit": limit})
         folder, total, name = options.folder, len(self), options.folder.resolve().name
         destination = options.out or folder.parent / f"{name}.html"
-        check_page(destination, f"{name}.html")
         if real_path(destination).is_relative_to(real_path(folder)):
             raise OutputError(f"{destination} is inside the dataset folder; give another --out")
+        check_page(destination, f"{name}.html")
         from datasetkit.export.dataset.preview import write_preview
         from datasetkit.export.dataset.preview_cards import PreviewCards
         from datasetkit.export.dataset.reading import iter_records, naming_row

@@ -110,7 +110,7 @@ def info(state: State, call: Call) -> Answer:
 def _tags(commit: Commit, repository: Repository) -> list[str]:
     """The tags that the Hub takes from a card's front matter: here, the license."""
     file = commit.files.get("README.md")
-    text = "" if file is None else repository.objects.path(file.sha256).read_text(encoding="utf-8")
+    text = "" if file is None else repository.objects.path(file.sha256).read_text(encoding="utf-8", errors="replace")
     found = re.search(r"^license: (\S+)$", text, re.MULTILINE)
     return [] if found is None else [f"license:{found[1]}"]
 

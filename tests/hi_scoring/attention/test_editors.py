@@ -255,7 +255,7 @@ def test_edit_of_another_shape_is_refused():
     edit = edges(family, inputs)
     with (
         instrumented(family.model, editors=[Narrow(edit)]),
-        pytest.raises(ModelError, match="edit gave"),
+        pytest.raises(ModelError, match="edit returned"),
     ):
         family.model(**inputs)
 

@@ -25,7 +25,7 @@ def test_what_no_folder_measured_is_not_measured(tmp_path: Path) -> None:
     found = claims(read_folders([scored(tmp_path / "scores")]))
     assert len(found) == 8
     assert {(one.answer, one.folder) for one in found} == {(NOT_MEASURED, "")}
-    assert "`datasetkit compare` would" in found[0].why
+    assert "run `datasetkit compare`" in found[0].why
 
 
 @pytest.mark.parametrize(("top", "random", "answer"), [(0.3, 0.05, HOLDS), (0.01, 0.3, FAILS), (0.1, 0.1, OPEN)])

@@ -135,7 +135,7 @@ def test_unreadable_row_does_not_end_a_run(tmp_path: Path, error: Exception) -> 
     ("rows", "told"),
     [
         ([], "it has no rows"),
-        ([row(0, phrases=[])] * 3, "3 x no_key_object: no object that a phrase names"),
+        ([row(0, phrases=[])] * 3, "3 x no_key_object: no phrase names an object with a mask"),
         ([{"image": "a.png", "text": "it", "masks": []}], "1 x bad_row: .*; the first: no image in the column image"),
     ],
     ids=["no rows", "no key objects", "no images"],

@@ -152,7 +152,7 @@ def test_a_replace_that_names_nothing_is_an_error(hub: HubServer, scenes: Path) 
 @pytest.mark.parametrize("content", [b"{}", b"[]", b"[" * 100_000, b'{"parts": [], "files": 7}'])
 def test_a_manifest_of_somebody_else_makes_nothing_ours(hub: HubServer, scenes: Path, content: bytes) -> None:
     hub.create(NAME).write({"manifest.json": content, "recipe.yaml": b"bread"})
-    with pytest.raises(HubError, match=r"has manifest\.json, recipe\.yaml, which no push") as caught:
+    with pytest.raises(HubError, match=r"has manifest\.json, recipe\.yaml, which datasetkit did not write") as caught:
         push_to(hub, scenes)
     assert str(caught.value).endswith("to replace: --replace manifest.json --replace recipe.yaml")
     push_to(hub, scenes, replace=["manifest.json", "recipe.yaml"])
@@ -238,7 +238,7 @@ def test_files_of_another_adapter_are_replaced_by_name_alone(hub: HubServer, tmp
     theirs = {"adapter_model.safetensors": b"\0theirs", "README.md": b"---\nlibrary_name: peft\n---\n# Theirs\n"}
     repository = hub.create(MODEL, repo_type="model")
     repository.write(theirs)
-    with pytest.raises(HubError, match=r"user/adapter has adapter_model\.safetensors, which no push"):
+    with pytest.raises(HubError, match=r"user/adapter has adapter_model\.safetensors, which datasetkit did not write"):
         push(tmp_path / "own", MODEL, **options)  # type: ignore[arg-type]
     assert len(repository.history()) == 2
     pushed = push(tmp_path / "own", f"hf://{MODEL}", replace=["adapter_model.safetensors"], **options)  # type: ignore[arg-type]

@@ -212,7 +212,7 @@ def test_no_network_is_one_line(hub: HubServer, temporary: Path, monkeypatch: py
     assert run(NAME) == (
         1,
         "",
-        f"error: {NAME} is not a folder; HF_HUB_OFFLINE is set, so the Hub cannot be asked; unset it\n",
+        f"error: {NAME} is not a folder; HF_HUB_OFFLINE is set, so the Hub cannot be reached; unset it\n",
     )
     assert not list(temporary.iterdir())
 

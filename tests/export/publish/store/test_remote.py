@@ -312,7 +312,7 @@ def test_load_opens_no_name_that_is_none_of_a_shard(bucket: Bucket, path: object
         dk.load(bucket.address("scenes"))
     with pytest.raises(AddressError, match="revision 'v1' is for datasets on the Hub"):
         dk.load(bucket.address("scenes"), revision="v1")
-    with pytest.raises(BuiltFolderError, match=r"nothing/manifest\.json is not there"):
+    with pytest.raises(BuiltFolderError, match=r"nothing/manifest\.json does not exist"):
         dk.load(bucket.address("nothing"))
 
 
@@ -320,7 +320,7 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
     out = tmp_path / "out"
     address = bucket.address("scenes")
     for arguments, message in [
-        (("push", scenes, "s3://no-such-bucket/x"), "error: s3://no-such-bucket/x: is not there"),
+        (("push", scenes, "s3://no-such-bucket/x"), "error: s3://no-such-bucket/x: does not exist"),
         (("push", scenes, address, "--tag", "v1"), "are for the Hub"),
         (("push", scenes, address, "--private"), "are for the Hub"),
         (("push", scenes, address, "--revision", "main"), "are for the Hub"),
@@ -330,8 +330,8 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
         ),
         (("push", tmp_path, address), "has no manifest.json"),
         (("verify", address), f"there is nothing at {address}"),
-        (("verify", "s3://no-such-bucket/x"), "error: s3://no-such-bucket/x: is not there"),
-        (("export", scenes, "s3://no-such-bucket/x", "--to", "coco"), "error: s3://no-such-bucket/x: is not there"),
+        (("verify", "s3://no-such-bucket/x"), "error: s3://no-such-bucket/x: does not exist"),
+        (("export", scenes, "s3://no-such-bucket/x", "--to", "coco"), "error: s3://no-such-bucket/x: does not exist"),
         (("build", "folder", address, "--out", out), f"error: {address} is not a folder"),
         (
             ("build", "parquet", f"{address}/x.parquet", "--out", out),
