@@ -16,7 +16,7 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from datasetkit.api.models import Model, grounding_of, size_text, survey
+from datasetkit.api.models import Model, check_folder, grounding_of, size_text, survey
 from datasetkit.core.errors import HubError, ModelError
 from datasetkit.core.results import Result
 from datasetkit.options.base import Dtype
@@ -48,7 +48,8 @@ class Plan:
             has them, at most so many.
         dtype: that type.
         packages: what does not work of the packages that they need: its module, the fault, the command that fixes it.
-        fetch_command: what fetches the models.
+        fetch_command: what fetches the models into the Hub's cache.
+        folder: where they must be, without asking the Hub; None for its cache.
 
     """
 
@@ -57,6 +58,7 @@ class Plan:
     dtype: Dtype
     packages: tuple[tuple[str, str, str], ...]
     fetch_command: str
+    folder: Path | None
 
     @property
     def memory(self) -> int:
@@ -109,6 +111,7 @@ def examine_preset(options: DoctorCommand) -> Readiness:
 
     Raises:
         RecipeError: no models are named, or their options are wrong.
+        ModelError: the folder of the models is not there.
 
     """
     needs = plan(options)
@@ -119,13 +122,17 @@ def plan(options: DoctorCommand) -> Plan:
     """Find out what the models need, as far as they are here or the Hub answers."""
     grounding = grounding_of(options)
     checkpoints = grounding.checkpoints()
-    models = tuple(survey(checkpoints, options.models))
-    counts = [_weights(*pair, options.models) for pair in zip(checkpoints, models, strict=True) if pair[0].has_weights]
     command = options.fetch_command()
-    if options.models is not None:
-        command += f" --to {shlex.quote(str(options.models))}"
+    check_folder(options.models, command)
+    models = tuple(survey(checkpoints, options.models, asks_hub=options.models is None))
+    counts = [_weights(*pair, options.models) for pair in zip(checkpoints, models, strict=True) if pair[0].has_weights]
     return Plan(
-        models, sum(counts) * _BYTES[grounding.dtype], grounding.dtype, _package_faults(grounding, models), command
+        models,
+        sum(counts) * _BYTES[grounding.dtype],
+        grounding.dtype,
+        _package_faults(grounding, models),
+        command,
+        options.models,
     )
 
 
@@ -145,7 +152,7 @@ def judge(needs: Plan, machine: Machine) -> Readiness:
     """Compare what models need with what a machine has."""
     return Readiness(
         (
-            *_weight_checks(needs),
+            *_weight_checks(needs, machine),
             *_hub_checks(needs, machine),
             _disk_check(needs, machine),
             _device_check(machine),
@@ -155,9 +162,17 @@ def judge(needs: Plan, machine: Machine) -> Readiness:
     )
 
 
-def _weight_checks(needs: Plan) -> Iterator[Check]:
+def _fetching(needs: Plan, machine: Machine) -> str:
+    """Return how to get models that are missing."""
+    if needs.folder is not None:
+        return f"where the Hub answers, run: {needs.fetch_command} --to {shlex.quote(str(needs.folder))}"
+    if machine.hub_fault is None:
+        return f"run: {needs.fetch_command}"
+    return f"where the Hub answers, run: {needs.fetch_command} --to DIR; bring DIR here, and build with --models DIR"
+
+
+def _weight_checks(needs: Plan, machine: Machine) -> Iterator[Check]:
     """Yield a check per model."""
-    command = f"run: {needs.fetch_command}"
     for one in needs.models:
         state = f"{one.part} {one.id}: {one.state}, {size_text(one.size)}"
         if one.is_here:
@@ -165,27 +180,29 @@ def _weight_checks(needs: Plan) -> Iterator[Check]:
         elif not one.is_on_hub:
             yield Check("weights", f"{one.part} {one.id}: it is not there", "name a folder or a file that is there")
         else:
-            yield Check("weights", state, one.refusal or command)
+            yield Check("weights", state, one.refusal or _fetching(needs, machine))
 
 
 def _hub_checks(needs: Plan, machine: Machine) -> Iterator[Check]:
     if all(one.is_here for one in needs.models):
         yield Check("hub", "not needed: every model is here")
+    elif needs.folder is not None:
+        yield Check("hub", "not asked: --models is given")
     elif machine.hub_fault is None:
         yield Check("hub", "answers")
     else:
-        command = needs.fetch_command.partition(" --to ")[0]
-        yield Check(
-            "hub",
-            machine.hub_fault,
-            f"where the Hub answers, run: {command} --to DIR; bring DIR here, and build with --models DIR",
-        )
+        yield Check("hub", machine.hub_fault, _fetching(needs, machine))
+
+
+def _unknown(machine: Machine) -> str:
+    return "size unknown" if machine.hub_fault is None else "size unknown, as the Hub does not answer"
 
 
 def _disk_check(needs: Plan, machine: Machine) -> Check:
     missing = sum(one.missing or 0 for one in needs.models)
-    least = "at least " if any(one.missing is None for one in needs.models) else ""
-    state = f"{size_text(machine.disk_free)} free, {least}{size_text(missing)} needed"
+    is_partly_known = any(one.missing is None for one in needs.models)
+    needed = f"{'at least ' if is_partly_known else ''}{size_text(missing)} needed"
+    state = f"{size_text(machine.disk_free)} free, {_unknown(machine) if is_partly_known and not missing else needed}"
     if missing <= machine.disk_free:
         return Check("disk", state)
     return Check("disk", state, f"free {size_text(missing - machine.disk_free)}, or fetch to another disk: --to DIR")
@@ -198,8 +215,10 @@ def _device_check(machine: Machine) -> Check:
 
 
 def _memory_check(needs: Plan, machine: Machine) -> Check:
-    least = "at least" if any(one.size is None for one in needs.models) else "about"
+    is_partly_known = any(one.size is None for one in needs.models)
+    least = "at least" if is_partly_known else "about"
     need = f"{least} {size_text(needs.memory)} needed: {size_text(needs.weights)} of weights in {needs.dtype}"
+    need = f"weights of {_unknown(machine)}" if is_partly_known and not needs.weights else need
     if machine.memory_free is None:
         return Check("memory", f"not known, {need}")
     state = f"{size_text(machine.memory_free)} free, {need}"
@@ -223,7 +242,11 @@ def _weights(checkpoint: Checkpoint, model: Model, root: Path | None) -> int:
         return weight_count(model.folder)
     found = find(checkpoint, root) if model.is_on_hub else None
     try:
-        listing = None if not model.is_on_hub else (found and found.listing) or ask_hub(checkpoint)
+        listing = (
+            None
+            if not model.is_on_hub
+            else (found and found.listing) or (ask_hub(checkpoint) if root is None else None)
+        )
     except HubError:
         listing = None
     if listing is not None and listing.parameters is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from datasetkit.runtime.progress import OnProgress, counter
 
 logger = logging.getLogger(__name__)
 _SHORT_DIGITS = 12
+_OUR_LICENSE = "apache-2.0"
 _SHIPPED, _LOCAL, _HERE, _PARTLY, _ABSENT = "shipped", "local", "here", "partly here", "to be fetched"
 
 
@@ -37,7 +39,7 @@ class Model:
         commit: on the Hub; None where it is not known, or not on the Hub.
         size: bytes of the files that loading needs; None where only the Hub knows, and does not answer.
         missing: bytes of these that are not here; None where ``size`` is.
-        license: as the Hub names it; None where it is not known.
+        license: as the Hub names it, and ours of shipped models; None where it is not known.
         state: shipped, local, here, partly here, or to be fetched.
         folder: where it is; None where nothing of it is here.
         hub_fault: why the Hub could not be asked; None where it was, or did not have to be.
@@ -84,7 +86,8 @@ class ModelList(Result):
         """Yield one line per model, and what is to be fetched."""
         for one in self.models:
             name = one.id if one.commit is None else f"{one.id}@{one.commit[:_SHORT_DIGITS]}"
-            facts = (one.state, size_text(one.size), *((one.license,) if one.license else ()))
+            license_ = one.license or ("license unknown" if one.is_on_hub else None)
+            facts = filter(None, (one.state, size_text(one.size), license_))
             yield f"{one.part:<13}{name}  {', '.join(facts)}"
         yield f"{'all':<13}{self.summary}"
         faults = [fault for one in self.models for fault in (one.hub_fault, one.refusal) if fault is not None]
@@ -146,6 +149,20 @@ def grounding_of(options: ModelOptions) -> GroundingOptions:
     return GroundingOptions.checked(chosen)
 
 
+def check_folder(folder: Path | None, fetch_command: str) -> None:
+    """Check that a folder of models is there, where one is named.
+
+    Raises:
+        ModelError: it is not a folder.
+
+    """
+    if folder is not None and not folder.is_dir():
+        raise ModelError(
+            f"{folder} is not a folder; where the Hub answers, run: {fetch_command} --to {shlex.quote(str(folder))}; "
+            "then copy it here"
+        )
+
+
 def list_models(options: ModelsCommand) -> ModelList:
     """Look at each model: how large it is, and how much of it is here.
 
@@ -201,31 +218,34 @@ def check_models(options: ModelsCommand) -> ModelCheck:
 
     Raises:
         RecipeError: no models are named, or their options are wrong.
+        ModelError: the folder of the models is not there.
 
     """
     checkpoints = grounding_of(options).checkpoints()
+    check_folder(options.to, options.fetch_command())
     faults = [f"{one.id}: {fault}" for one in checkpoints for fault in _faults(one, options.to)]
     return ModelCheck(tuple(one.id for one in checkpoints), tuple(faults))
 
 
-def survey(checkpoints: Iterable[Checkpoint], root: Path | None) -> Iterator[Model]:
+def survey(checkpoints: Iterable[Checkpoint], root: Path | None, *, asks_hub: bool = True) -> Iterator[Model]:
     """Look at each model.
 
     Args:
         checkpoints: the models.
         root: folder that was filled by :func:`fetch_models`; None for the Hub's cache.
+        asks_hub: whether the Hub is asked about models that are not known here.
 
     """
     for one in checkpoints:
         if (local := one.local) is not None:
             size = _bytes_in(local)
             state = _SHIPPED if one.id.startswith(PREFIX) else _LOCAL if local.exists() else _ABSENT
-            yield Model(one.part, one.id, None, size, 0, None, state, local)
+            yield Model(one.part, one.id, None, size, 0, _OUR_LICENSE if state == _SHIPPED else None, state, local)
             continue
         found = find(one, root)
         listing: Listing | None = None if found is None else found.listing
         fault: HubError | None = None
-        if listing is None:
+        if listing is None and asks_hub:
             try:
                 listing = ask_hub(one)
             except HubError as error:

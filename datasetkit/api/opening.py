@@ -166,12 +166,15 @@ def open_rows(
 
 def warn_of_toyworld(subject: Subject, name: str, *, is_rendered: bool) -> None:
     """Log a warning if the shipped model gets images that it was not made for."""
-    if subject.name.startswith(PREFIX) and not is_rendered:
-        tell(
-            f"{subject.name} was trained on rendered scenes only; for the images of {name}, its output is "
-            "meaningless; give another --model",
-            logging.WARNING,
-        )
+    if warning := toyworld_warning(subject, name, is_rendered=is_rendered):
+        tell(f"{warning}; give another --model", logging.WARNING)
+
+
+def toyworld_warning(subject: Subject, name: str, *, is_rendered: bool) -> str:
+    """Return a warning, without a full stop, if the shipped model gets images that it was not made for, else ""."""
+    if is_rendered or not subject.name.startswith(PREFIX):
+        return ""
+    return f"{subject.name} was trained on rendered scenes only; for the images of {name}, its output is meaningless"
 
 
 def read_examples_of(

@@ -15,6 +15,7 @@ from datasetkit.api.opening import (
     open_rows,
     silent,
     tell,
+    toyworld_warning,
 )
 from datasetkit.core.errors import RecipeError
 from datasetkit.options.head_commands import ScoreCommand
@@ -97,7 +98,8 @@ def run_score(command: ScoreCommand, on_progress: OnProgress) -> ScoreResult | N
     looked = looked_at(subject, rows, options, heads, _SAMPLES_DRAWN, by.partition(":")[2])
     found = ScoreResult.load(folder, by, command.top)
     panels = [panel(one, heads) for one in looked]
-    write_page(found.page, found, by=by, top=command.top, panels=panels, drops=read_drops(folder))
+    caution = toyworld_warning(subject, rows.identity.name, is_rendered=rows.is_rendered)
+    write_page(found.page, found, by=by, top=command.top, panels=panels, drops=read_drops(folder), caution=caution)
     return found
 
 

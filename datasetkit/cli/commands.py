@@ -70,9 +70,11 @@ def _take(kind: type[Made], given: dict[str, Any], part: str = "") -> Made:
 
 
 def _parameters(kind: type[Options]) -> Iterator[click.Parameter]:
-    """Yield one parameter per field, except the name of a part."""
-    for name, field in kind.model_fields.items():
-        if not (name == "name" and issubclass(kind, PartOptions)):
+    """Yield one parameter per field, except the name of a part; its own options before those that parts share."""
+    is_part = issubclass(kind, PartOptions)
+    own = vars(kind).get("__annotations__", {}) if is_part else kind.model_fields
+    for name, field in sorted(kind.model_fields.items(), key=lambda item: item[0] not in own):
+        if not (name == "name" and is_part):
             yield _parameter(kind, name, field)
 
 

@@ -9,12 +9,17 @@ from datasetkit.options.build import ModelsCommand
 
 
 def listed(options: ModelsCommand, screen: Screen) -> None:
-    """Sizes and licenses are asked of the Hub if it answers; nothing is fetched."""
+    """Name the models with --preset, or with --detector and the like.
+
+    Sizes and licenses are asked of the Hub if it answers; nothing is fetched.
+    """
     screen.show(list_models(options))
 
 
 def fetched(options: ModelsCommand, screen: Screen) -> None:
-    """Fetch only the files that loading needs (safetensors, configurations, tokenizers), at the pinned revisions.
+    """Name the models with --preset, or with --detector and the like.
+
+    Fetch only the files that loading needs (safetensors, configurations, tokenizers), at the pinned revisions.
 
     An interrupted fetch resumes where it stopped, also within a file. A folder that was filled with --to can be carried
     to a machine without a network: datasetkit build ... --models DIR.
@@ -25,7 +30,10 @@ def fetched(options: ModelsCommand, screen: Screen) -> None:
 
 
 def checked(options: ModelsCommand, screen: Screen) -> None:
-    """Compare every file with the digest that the Hub listed. Exit code 1 and one line per fault."""
+    """Name the models with --preset, or with --detector and the like.
+
+    Compare every file with the digest that the Hub listed. Exit code 1 and one line per fault.
+    """
     found = check_models(options)
     screen.show(found, is_failure=not found.is_sound)
 

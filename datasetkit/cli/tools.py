@@ -44,7 +44,9 @@ def completion(options: CompletionOptions, screen: Screen) -> None:
 
 
 def doctor(options: DoctorCommand, screen: Screen) -> None:
-    """Print the command that fixes each missing part, and list plug-ins with their distribution and version.
+    """Print versions, devices, and whether each kind of model, plug-in and shipped model works here.
+
+    A part that does not work is followed by the command that fixes it; plug-ins have their distribution and version.
 
     With --preset, check whether its models will run here: weights, Hub, disk, device, memory and packages, each with
     its cure. Exit code 1 if something has to be done first.

@@ -11,6 +11,9 @@ import stat
 import tempfile
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
+from difflib import get_close_matches
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
@@ -23,6 +26,7 @@ from datasetkit.core.remote import RemotePath
 Place = Path | RemotePath
 
 _COPY_BYTES = 2**23
+_MOST_NAMES = 1000
 # Notes of `datasetkit export` on what it wrote; hidden, so that readers of whole folders skip them.
 EXPORT_MARKER = ".datasetkit-export.json"
 EXPORT_JOURNAL = ".datasetkit-export-journal.json"
@@ -193,3 +197,17 @@ def open_local(path: Place) -> IO[bytes]:
 def arrow_input(path: Place) -> Path | IO[bytes]:
     """Return an object from which pyarrow reads a file."""
     return path if isinstance(path, Path) else path.open()
+
+
+def unread(path: Place, error: OSError) -> str:
+    """Return in one line why a file cannot be read; of a missing one, with the name in its folder that is nearest."""
+    if not isinstance(error, FileNotFoundError):
+        return f"{path} cannot be read: {error.strerror or error}"
+    meant = ""
+    if isinstance(path, Path):
+        with suppress(OSError):
+            names = [one.name for one in islice(path.parent.iterdir(), _MOST_NAMES)]
+            meant = "".join(
+                f"; did you mean {path.with_name(name)}?" for name in get_close_matches(path.name, names, 1)
+            )
+    return f"{path} does not exist{meant}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Self
@@ -88,6 +89,16 @@ def without_secrets(text: str) -> str:
 def first_line(value: object) -> str:
     """Return the first line of a text, such as the message of an error."""
     return str(value).strip().split("\n")[0]
+
+
+def connection_fault(error: BaseException) -> str:
+    """Return in one line why a server cannot be reached; a name that no resolver knows mostly means no network."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return "no network, or the name cannot be resolved"
+        cause = cause.__cause__ or cause.__context__
+    return first_line(error)
 
 
 def duration(seconds: float) -> str:

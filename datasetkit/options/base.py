@@ -9,8 +9,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, LiteralString, Self, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import to_jsonable_python
@@ -22,6 +23,7 @@ from datasetkit.runtime.devices import check_device
 from datasetkit.runtime.registry import Registry
 
 BEFORE = "before"
+EITHER_OR_BOTH: LiteralString = "give {first}, {second} or both"
 _MOST_SETTINGS = 100
 _MOST_SHOWN = 100
 # Plain words for the messages that pydantic phrases in terms of Python.
@@ -34,6 +36,7 @@ _PLAIN = {
     "string_type": "give text",
     "too_short": "give at least {min_length} item",
     "invalid_key": "names of options are text",
+    "either_or_both": EITHER_OR_BOTH,
 }
 Device = Annotated[str, AfterValidator(check_device)]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -313,13 +316,18 @@ def first_mistake(error: ValidationError, spelt: Callable[[str], str], kind: typ
     *outer, _ = first["loc"] or ("",)
     path = ".".join(str(part) for part in first["loc"])
     message = _PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
-    message = message.format(**first.get("ctx", {})) if first["type"] in _PLAIN else message
+    context = first.get("ctx", {})
+    if first["type"] == "either_or_both":
+        context = {key: spelt(name) for key, name in context.items()}
+    message = message.format(**context) if first["type"] in _PLAIN else message
     shown = one_line(repr(first["input"]))
     shown = shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
     came = "" if isinstance(first["input"], Mapping | tuple) else f" (came: {shown})"
     if first["type"] == "extra_forbidden":
         known = sorted(_kind_at(kind, outer, values).model_fields.keys() - {"name"})
-        message = f"there is no such option; known: {', '.join(known) or 'none'}"
+        near = get_close_matches(str(first["loc"][-1]), known, 1)
+        meant = f"; did you mean {spelt('.'.join(map(str, (*outer, *near))))}?" if near else ""
+        message = f"there is no such option; known: {', '.join(known) or 'none'}{meant}"
     return f"{spelt(path)}: {message}{came}" if path else f"{message}{came}"
 
 

@@ -205,7 +205,8 @@ class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
                 "grounding": chosen.grounding(),
                 "limits": self.part(LimitOptions),
                 "splits": splits,
-            }
+            },
+            lambda name: name.removeprefix("grounding."),  # as --set names the options of models
         )
 
 

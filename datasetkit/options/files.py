@@ -10,6 +10,7 @@ from typing import Any
 from datasetkit.core.addresses import foreign_scheme
 from datasetkit.core.documents import DocumentError, load_yaml, read_yaml
 from datasetkit.core.errors import RecipeError
+from datasetkit.core.paths import unread
 from datasetkit.runtime.registry import is_dotted
 
 
@@ -28,7 +29,7 @@ def read_options(path: Path, kind: str, *, allow_code: bool) -> dict[str, Any]:
     try:
         value = read_yaml(path)
     except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
+        raise RecipeError(unread(path, error)) from None
     except DocumentError as error:
         raise RecipeError(str(error)) from None
     if not isinstance(value, dict):

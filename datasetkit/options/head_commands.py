@@ -38,6 +38,8 @@ def _as_text(value: object) -> object:
 
 
 def _check_model(model: Any) -> Any:
+    if model == "toyworld" and not Path(model).is_dir():
+        raise ValueError("toyworld is a preset; the shipped model is called toyworld:vlm")
     return check_shipped(os.fspath(model)) if isinstance(model, str | PathLike) else model
 
 

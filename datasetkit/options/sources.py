@@ -12,10 +12,21 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, model_validator
+from pydantic_core import PydanticCustomError
 
 from datasetkit.core.addresses import hub_address
 from datasetkit.core.paths import Place, as_place
-from datasetkit.options.base import BEFORE, Commas, InstanceOptions, PartOf, PartOptions, Several, Typed, is_data
+from datasetkit.options.base import (
+    BEFORE,
+    EITHER_OR_BOTH,
+    Commas,
+    InstanceOptions,
+    PartOf,
+    PartOptions,
+    Several,
+    Typed,
+    is_data,
+)
 from datasetkit.runtime.registry import Builtin, Registry
 
 
@@ -114,7 +125,8 @@ class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
     @model_validator(mode="after")
     def _check_files(self) -> CocoOptions:
         if self.instances is None and self.captions is None:
-            raise ValueError("coco needs instances, captions or both")
+            fields = {"first": "instances", "second": "captions"}
+            raise PydanticCustomError("either_or_both", EITHER_OR_BOTH, fields)
         return self
 
     @property

@@ -104,12 +104,15 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
             logger.warning("the build that is to replace the dataset in %s is unfinished", run.out)
         if is_stale:
             folder.begin("update")
+        is_complete = folder.is_complete and not folder.is_blocked
         if folder.task in {"build", "update"}:
             job.carry_out()
         if run.retry_failed and folder.published is not None and any(map(is_failed, folder.published.parts)):
             folder.begin("retry")
         if folder.task == "retry":
             job.carry_out()
+        elif is_complete:
+            logger.info("%s is complete already; nothing to do", run.out)
     return Manifest.read(run.out)
 
 

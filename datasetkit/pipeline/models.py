@@ -100,6 +100,7 @@ def found_models(
     there: dict[Checkpoint, Path] = {}
     absent: list[str] = []
     reasons: list[str] = []
+    is_partly_there = False
     for one in options.checkpoints():
         if one.local is not None or (one.part == "captioner" and not describes):
             continue
@@ -108,14 +109,18 @@ def found_models(
             there[one] = found.folder
         elif folder is not None:
             absent.append(one.id)
-            reasons.append(f"{folder} does not have {'all of it' if found else 'it'}")
+            is_partly_there |= found is not None
         elif (found is None or found.lacking(has_weights=one.has_weights)) and (reason := _why_not_on_hub(one)):
             absent.append(one.id)
             reasons.append(reason)
     if absent:
         names = listed(list(dict.fromkeys(absent)))
-        verb = "is" if len(absent) == 1 else "are"
-        command = f"{fetch_command} --to {shlex.quote(str(folder))}" if folder is not None else fetch_command
+        verb, them = ("is", "it") if len(absent) == 1 else ("are", "them")
+        command = fetch_command
+        if folder is not None:
+            has_not = f"the folder {folder} does not have {'all of ' if is_partly_there else ''}{them}"
+            reasons.append(has_not if folder.is_dir() else f"{folder} is not a folder")
+            command += f" --to {shlex.quote(str(folder))}"
         raise ModelError(
             f"{names} {verb} not on this machine, and {listed(list(dict.fromkeys(reasons)))}; "
             f"where the Hub answers, run: {command}"

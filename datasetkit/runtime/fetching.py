@@ -15,7 +15,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers, httpx  # type: ignore[attr-defined] # under any name
 
 from datasetkit.core.errors import HubError, ModelError, OutputError
-from datasetkit.core.text import first_line
+from datasetkit.core.text import connection_fault, first_line
 from datasetkit.runtime.checkpoints import Checkpoint
 from datasetkit.runtime.fetched import Found, HubFile, Listing, file_etag, folder_of, is_read
 
@@ -39,7 +39,7 @@ def ask_hub(checkpoint: Checkpoint) -> Listing:
         info = HfApi().model_info(name, revision=checkpoint.revision, files_metadata=True, timeout=_TIMEOUT_S)
         listing = _listing_of(checkpoint, info)
     except httpx.RequestError as error:
-        raise HubError(f"{name}: the Hub does not answer ({first_line(error)})") from error
+        raise HubError(f"{name}: the Hub does not answer ({connection_fault(error)})") from error
     except HfHubHTTPError as error:
         raise HubError(_refusal(checkpoint, error), error.response.status_code) from error
     except (ValueError, TypeError, LookupError, AttributeError) as error:  # another page, or JSON of another shape
@@ -116,8 +116,8 @@ def _fetch_lacking(
                 hf_hub_download(checkpoint.id, name, revision=checkpoint.revision)
         except httpx.RequestError as error:
             raise HubError(
-                f"{checkpoint.id}: the connection broke ({first_line(error)}); what came is kept; run the same command "
-                "again"
+                f"{checkpoint.id}: the connection broke ({connection_fault(error)}); what came is kept; run "
+                "the same command again"
             ) from error
         except HfHubHTTPError as error:
             raise HubError(_refusal(checkpoint, error), error.response.status_code) from error

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import MissingPackageError, ModelError
 from datasetkit.core.files import file_sha256
+from datasetkit.core.text import connection_fault
 from datasetkit.runtime.checkpoints import Checkpoint, check_location, resolve
 from datasetkit.runtime.fetched import RECORD, Found, Listing, find
 from datasetkit.runtime.packages import TORCHVISION
@@ -162,7 +163,7 @@ def _check_connection(model: str, revision: str | None) -> None:
         HfApi().model_info(model, revision=revision, timeout=_TIMEOUT_S)
     except httpx.TransportError as error:
         raise ModelError(
-            f"{model} is not on this machine, and the Hub does not answer ({_line(error)}); "
+            f"{model} is not on this machine, and the Hub does not answer ({connection_fault(error)}); "
             "go online once to fetch it, or give a local folder"
         ) from error
     except HfHubHTTPError:

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import IO, Any, NamedTuple
 
 from datasetkit.core.errors import SourceError
-from datasetkit.core.paths import Place, arrow_input
+from datasetkit.core.paths import Place, arrow_input, unread
 from datasetkit.core.text import one_line
 from datasetkit.sources.texts import not_in_encoding, open_utf8
 
@@ -61,7 +61,7 @@ def table_rows(path: Place, encoding: str | None) -> Iterator[TableRow]:
             with open_utf8(path, encoding) as file:
                 yield from _READERS[str(kind)](file, path)
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise SourceError(unread(path, error)) from error
 
 
 def _jsonl_rows(file: IO[bytes], path: Place) -> Iterator[TableRow]:

@@ -13,7 +13,7 @@ from typing import IO
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.limits import MOST_UNPACKED_BYTES
-from datasetkit.core.paths import Place, open_local
+from datasetkit.core.paths import Place, open_local, unread
 
 _PIECE_BYTES = 2**20
 _SMALL_BYTES = 2**26
@@ -64,7 +64,7 @@ def open_utf8(path: Place, encoding: str | None = None) -> IO[bytes]:
         with file:
             return _recoded(file, source, path)
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise SourceError(unread(path, error)) from error
 
 
 def decoded(data: bytes, name: str, encoding: str | None = None) -> str:

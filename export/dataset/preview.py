@@ -30,12 +30,12 @@ from datasetkit.export.dataset.quality import BY_WORDS
 _NAMED_MAX = 24
 _MEANINGS = {
     PhraseStatus.MATCHED: "the objects that it names are known",
-    PhraseStatus.AMBIGUOUS: "it may name any of several objects, the candidates; the words do not say which",
+    PhraseStatus.AMBIGUOUS: "it may name any of its candidates; the words do not say for sure",
     PhraseStatus.ABSENT: "it names something that has no mask in this record",
     PhraseStatus.NOT_AN_OBJECT: 'it names nothing that could have a mask, such as "the top" or "a view"',
 }
 _OTHERS = {
-    PhraseStatus.AMBIGUOUS: "ambiguous between several",
+    PhraseStatus.AMBIGUOUS: "ambiguous",
     PhraseStatus.ABSENT: "without an object that has a mask",
     PhraseStatus.NOT_AN_OBJECT: "not about an object",
 }
@@ -74,6 +74,7 @@ def write_preview(gathered: PreviewCards, destination: Path, title: str, total: 
         title=title,
         cards=cards,
         found=_found(cards, records, statuses),
+        masks="key" if any(card.key_count for card in cards) else "all",
         extent=_extent(cards, records, len(records) if total is None else total),
         sure=list(_sure(records)),
         statuses=[(status.value, statuses[status], _MEANINGS[status]) for status in PhraseStatus],
@@ -132,8 +133,8 @@ def _sure(records: Sequence[Record]) -> Iterator[str]:
             f"On {BY_WORDS.captions} COCO captions labelled by hand, {BY_WORDS.right} of {BY_WORDS.predicted} links by "
             f"words were right: {_percent(BY_WORDS.precision)} (95 % interval {_percent(low)} to {_percent(high)})."
         )
-    if not masks and not links:
-        yield "There are no masks and no links."
+    if missing := [f"no {name}" for name, some in (("masks", masks), ("links", links)) if not some]:
+        yield f"There are {' and '.join(missing)}."
 
 
 def _shares(counts: Counter[Any], words: Mapping[Any, str]) -> str:

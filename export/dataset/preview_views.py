@@ -128,6 +128,13 @@ class CardView:
         return sum(not view.is_key and view.status is not ObjectStatus.CANDIDATE for view in self.objects)
 
     @property
+    def file_name(self) -> str:
+        """The last part of the image's path or URI; "" where the image's id ends with it, with or without extension."""
+        first = self.records[0].record
+        name = first.source.uri.rpartition("/")[2]
+        return "" if first.image_id.rpartition("/")[2] in (name, name.rpartition(".")[0]) else name
+
+    @property
     def view_box(self) -> str:
         """The coordinates of the masks' outlines."""
         return f"0 0 {self.size_wh[0] * UNITS_PER_PX} {self.size_wh[1] * UNITS_PER_PX}"

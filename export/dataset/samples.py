@@ -35,7 +35,7 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
     """Draw up to eight records, spread over the dataset, to ``assets`` of a built folder.
 
     The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
-    phrases have a dotted underline. One of the records has an ambiguous phrase, if a record nearby has one.
+    phrases have a dashed underline. One of the records has an ambiguous phrase, if a record nearby has one.
 
     Returns:
         the file written, or None if the dataset has no rows.
@@ -173,8 +173,8 @@ def _write_description(sheet: Image.Image, origin_xy: tuple[int, int], row: _Row
             begin, stop = max(start, phrase["start"]), min(end, phrase["end"])
             if begin < stop and phrase["status"] == PhraseStatus.AMBIGUOUS:
                 x0, x1 = (left + font.getlength(_plain(text[start:place])) for place in (begin, stop))
-                for x in range(round(x0), round(x1) - 1, 5):
-                    draw.rectangle((x, top + _LINE_PX - 4, x + 1, top + _LINE_PX - 3), fill=_INK)
+                for x in range(round(x0), round(x1) - 1, 10):
+                    draw.rectangle((x, top + _LINE_PX - 4, min(x + 5, x1), top + _LINE_PX - 3), fill=_INK)
         draw.text((left, top), _plain(text[start:end], is_cut), fill=_INK, font=font)
 
 

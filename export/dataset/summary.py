@@ -31,6 +31,11 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
         yield f"annotations  read {tally.read['annotation']:,}, kept {tally.kept['annotation']:,}"
     if tally.read["detection"]:
         yield f"detections   read {tally.read['detection']:,}, kept {tally.kept['detection']:,}"
+    statistics = Statistics.read(folder)
+    statuses = {status: count for status, count in statistics.total.phrase_status.items() if count}
+    if statuses:
+        each = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in statuses.items())
+        yield f"phrases      {sum(statuses.values()):,}: {each}"
     for scope, reasons in tally.dropped.items():
         for reason, count in sorted(reasons.items()):
             if reason is not DropReason.RELABELLED:
@@ -39,8 +44,7 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
         yield f"noticed      {counted(count, 'time')}: {kind} ({kind.explanation})"
     for item in manifest.passed_over:
         yield f"passed over  {item.count:,}: {item.kind} ({item.kind.explanation}), such as {', '.join(item.examples)}"
-    shared = Statistics.read(folder).shared_images
-    if shared:
+    if shared := statistics.shared_images:
         images = "1 image is" if shared == 1 else f"{shared:,} images are"
         yield f"noticed      {images} in several splits; --splits train=.9,test=.1 keeps equal images together"
     if later := may_pass_later(folder, manifest):

@@ -27,13 +27,13 @@ class JoinedReport(Result):
 
     def report(self) -> Iterator[RenderableType]:
         """See :meth:`Result.report`: a verdict on each claim."""
-        yield from (claims_table(self.claims), f"open {self.page} in a browser")
+        yield from (claims_table(self.claims), f"wrote {self.page}; open it in a browser")
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
     """Return the table that ``datasetkit report`` prints last: one row per claim, with the reason below it."""
     table = plain_table("claims of the papers")
-    table.add_column("here", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     table.add_column("claim, and why", overflow="fold")
     for one in claims:
         grounds = f"{one.why}{f' [{one.folder}]' if one.folder else ''}"

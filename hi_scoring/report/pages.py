@@ -28,6 +28,7 @@ class Opening:
         answer: the answer, in a few words.
         found: what the answer rests on.
         sure: how far it can be trusted, and what would make it surer.
+        caution: what may make it worthless, shown in bold before ``sure``; "" for nothing.
 
     """
 
@@ -35,6 +36,7 @@ class Opening:
     answer: str
     found: str
     sure: str
+    caution: str = ""
 
 
 def write_page(path: Path, package: str, title: str, opening: Opening, **values: object) -> None:

@@ -32,6 +32,7 @@ def test_a_folder_says_what_it_holds(folder: Path) -> None:
     assert list(built.report()) == [
         "records      read 3, kept 3 (train 2, test 1)",
         "annotations  read 8, kept 8",
+        "phrases      6: 2 matched, 2 ambiguous, 2 not an object",
         f"wrote        {folder}",
     ]
     assert json.loads(json.dumps(built.as_json()))["splits"] == {"train": 2, "test": 1}

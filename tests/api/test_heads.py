@@ -100,6 +100,7 @@ def test_other_weights_and_other_rows_are_other_results(tmp_path: Path) -> None:
         ({"revision": "main"}, RecipeError, "revision: a model on this machine"),
         ({"data": 3}, SourceError, "rows are a int; give a name, a folder, a datasets.Dataset or a list"),
         ({"data": [{"image": b""}]}, SourceError, "list has no column description or caption or text"),
+        ({"model": "toyworld"}, RecipeError, "model: toyworld is a preset; the shipped model is called toyworld:vlm"),
         ({"model": "train"}, ModelError, "LlavaForConditionalGeneration is in training mode"),
     ],
 )

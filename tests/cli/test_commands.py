@@ -92,13 +92,13 @@ def test_a_finished_build_stays_and_another_recipe_is_refused(built: Path) -> No
     ("arguments", "message"),
     [
         (["build", "folder", "nowhere"], "nowhere is not a folder"),
-        (["build", "coco", "--images", "."], "coco needs instances, captions or both"),
+        (["build", "coco", "--images", "."], "error: give --instances, --captions or both"),
         (["build", "toyworld", "--splits", "train=.5,test=.4"], "add up to 1"),
         (["build", "toyworld", "--splits", "train"], "train=.9,validation=.05,test=.05"),
         (["build", "toyworld", "--split", "a", "--splits", "a=1"], "give one of them"),
         (["build", "toyworld", "--splits", "a=.5,a=.5"], "a split is named twice"),
         (["build", "toyworld", "--size-px", "9"], "--size-px: Input should be greater than or equal to 64"),
-        (["build", "recipe", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["build", "recipe", "nowhere.yaml"], "nowhere.yaml does not exist"),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:

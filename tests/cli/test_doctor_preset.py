@@ -69,24 +69,35 @@ def test_one_missing(preset: Path, models: Path) -> None:
     code, lines = doctor(preset, models)
     assert code == 1
     missing = next(place for place, line in enumerate(lines) if "to be fetched" in line)
-    assert lines[missing].startswith(f"weights      detector {DETECTOR}: to be fetched, 676")
-    assert lines[missing + 1] == f"{'':13}cure: run: datasetkit models fetch --preset {preset} --to {models}"
-    assert "hub          answers" in lines
+    assert lines[missing].startswith(f"weights      detector {DETECTOR}: to be fetched, size unknown")
+    assert lines[missing + 1] == (
+        f"{'':13}cure: where the Hub answers, run: datasetkit models fetch --preset {preset} --to {models}"
+    )
+    assert "hub          not asked: --models is given" in lines
     assert lines[-1] == "verdict      this will not run here yet"
     assert run(*lines[missing + 1].partition("run: datasetkit ")[2].split())[0] == 0
     assert doctor(preset, models)[0] == 0
 
 
-def test_no_hub(preset: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.rmtree(models / SEGMENTER.replace("/", "--"))
+def test_no_hub(preset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    code, lines = doctor(preset, models)
+    code, lines = run("doctor", "--preset", preset, "--device", "cpu")
     assert code == 1
     assert "hub          HF_HUB_OFFLINE is set, so the Hub cannot be asked" in lines
-    assert any(line.startswith("disk ") and line.endswith("at least 0 bytes needed") for line in lines)
+    unknown = [line.split()[0] for line in lines if line.endswith("size unknown, as the Hub does not answer")]
+    assert unknown == ["disk", "memory"]
     command = f"datasetkit models fetch --preset {preset} --to DIR"
     cure = f"cure: where the Hub answers, run: {command}; bring DIR here, and build with --models DIR"
-    assert f"{'':13}{cure}" in lines
+    assert lines.count(f"{'':13}{cure}") == 1
+    assert not any("cure: run: " in line for line in lines)
+
+
+@pytest.mark.parametrize("command", [("doctor", "--models"), ("models", "check", "--to")])
+def test_a_folder_of_models_that_is_missing_is_named(tmp_path: Path, command: tuple[str, ...]) -> None:
+    result = RUN.invoke(app, [*command, str(tmp_path / "nowhere"), "--preset", "grounded-sam"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {tmp_path / 'nowhere'} is not a folder; where the Hub answers, run: ")
+    assert result.stderr.endswith(f" --to {tmp_path / 'nowhere'}; then copy it here\n")
 
 
 def test_a_hub_that_refuses_is_not_one_that_is_silent(
@@ -100,8 +111,8 @@ def test_a_hub_that_refuses_is_not_one_that_is_silent(
     assert "hub          answers" in lines
 
 
-def test_no_space(preset: Path, tmp_path: Path) -> None:
-    options = DoctorCommand(preset=str(preset), models=tmp_path / "empty", device="cpu")
+def test_no_space(preset: Path) -> None:
+    options = DoctorCommand(preset=str(preset), device="cpu")
     needs = plan(options)
     missing = sum(one.size or 0 for one in needs.models)
     here = measure(options, needs.models)

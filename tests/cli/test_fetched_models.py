@@ -83,9 +83,11 @@ def test_list_without_a_hub_says_so(preset: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     code, shown, _ = run("models", "list", "--preset", preset)
     assert code == 0
-    assert f"detector     {DETECTOR}  to be fetched, size unknown\n" in shown
+    assert f"detector     {DETECTOR}  to be fetched, size unknown, license unknown\n" in shown
     assert "all          3 models of unknown size to be fetched\n" in shown
     assert "hub          HF_HUB_OFFLINE is set, so the Hub cannot be asked\n" in shown
+    code, shown, _ = run("models", "list", "--preset", "toyworld")
+    assert (code, shown.count(", apache-2.0\n")) == (0, 3)
 
 
 def test_fetch_takes_what_loading_needs(hub: HubServer, preset: Path, fetched: Path) -> None:
@@ -327,7 +329,9 @@ def test_missing_models_are_named_at_once(
     code, _, errors = run(*build, "--models", fetched)
     command = f"datasetkit models fetch --preset {preset}"
     assert (code, errors.count("\n")) == (1, 1)
-    assert errors.startswith(f"error: {CAPTIONER}, {SEGMENTER} are not on this machine, and {fetched} does not have")
+    assert errors.startswith(
+        f"error: {CAPTIONER}, {SEGMENTER} are not on this machine, and the folder {fetched} does not have them; "
+    )
     assert errors.endswith(f"run: {command} --to {fetched}\n")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     code, _, errors = run(*build)

@@ -25,7 +25,8 @@ def test_a_page_and_its_verdicts(tmp_path: Path) -> None:
     assert "claims of the papers" in shown
     assert "not measured" in shown
     assert "holds" in shown
-    assert shown.rstrip().endswith("in a browser")
+    assert shown.splitlines()[-1] == f"wrote {page}; open it in a browser"
+    assert "verdict" in shown
     assert "datasetkit ablate: ablated" in page.read_text("utf-8")
 
 

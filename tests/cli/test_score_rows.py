@@ -63,6 +63,8 @@ def test_the_rows_that_are_scored_and_that_they_are_few_is_told(plain: Path, tmp
     assert "rows: 1 of split train of plain" in errors.splitlines()
     assert f"wrote {tmp_path / 'out'} (scores of 1 sample)" in shown.splitlines()
     assert "few samples    1: intervals and rankings mean little below about 30" in shown.splitlines()
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "for the images of plain, its output is meaningless.</strong> Few samples (1): " in page
 
 
 def test_the_page_is_written_though_nobody_reads_what_is_printed(plain: Path, tmp_path: Path) -> None:

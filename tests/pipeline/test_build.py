@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,14 @@ def test_progress_reaches_the_total(tmp_path: Path) -> None:
     build(recipe, RunOptions(out=tmp_path / "out", workers=2), seen.append)
     assert [(step.done, step.total) for step in seen] == [(n, 5) for n in range(6)]
     assert seen[-1].detail.startswith("1 dropped")
+
+
+def test_a_complete_dataset_has_nothing_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = coco_of(tmp_path, count=1)
+    for is_complete in (False, True):
+        with caplog.at_level(logging.INFO, "datasetkit"):
+            build(recipe, RunOptions(out=tmp_path / "out"))
+        assert (f"{tmp_path / 'out'} is complete already; nothing to do" in caplog.messages) is is_complete
 
 
 def test_without_overlay_there_is_no_such_column(tmp_path: Path) -> None:

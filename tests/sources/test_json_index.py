@@ -180,8 +180,9 @@ def test_lone_surrogate_becomes_a_question_mark(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no\.json cannot be read: No such file"):
-        JsonFile(tmp_path / "no.json")
+    (tmp_path / "instances.json").write_text("{}")
+    with pytest.raises(SourceError, match=r"instance\.json does not exist; did you mean .*instances\.json\?"):
+        JsonFile(tmp_path / "instance.json")
     with pytest.raises(SourceError, match="cannot be read: Is a directory"):
         JsonFile(tmp_path)
 

@@ -20,8 +20,10 @@ from huggingface_hub import constants, get_session
 
 # HTTPError is the base class of httpx, which huggingface_hub may have under another name.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled  # type: ignore[attr-defined]
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
 from datasetkit.core.errors import HubError
+from datasetkit.core.text import connection_fault
 
 _LOG = logging.getLogger(__name__)
 _PASSING = frozenset({429, 500, 502, 503, 504})
@@ -139,7 +141,7 @@ class HubCaller:
             asked = _asked_wait_s(error)
             waiting = f", which requests a wait of {asked:.0f} s" if asked is not None else ""
             message = f"{message} (tried {attempt} times){waiting}; {kept}run the same command again later"
-            if self._writes and uses_xet() and status is None:
+            if self._writes and uses_xet() and status is None and not isinstance(error, httpx.ConnectError):
                 message += ". A Hub without xet storage needs HF_HUB_DISABLE_XET=1"
         return HubError(self._line(message), status)
 
@@ -151,7 +153,7 @@ class HubCaller:
         if _is_no_room(error):
             return f"the local file cannot be written: {error.strerror}"
         if isinstance(error, HTTPError | OSError):
-            return f"the Hub cannot be reached ({self._cut(str(error)) or type(error).__name__})"
+            return f"the Hub cannot be reached ({self._cut(connection_fault(error)) or type(error).__name__})"
         return self._cut(str(error))
 
     def _cut(self, text: str) -> str:

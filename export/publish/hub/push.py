@@ -72,7 +72,14 @@ def push(
     repo_id, branch = _target(repository, contents.repo_type, revision, tag, create_pr=create_pr)
     token = _find_token(token, is_needed=not dry_run)
     hub = HubRepository(
-        repo_id, contents.repo_type, branch, token=token, endpoint=endpoint, patience=patience, create_pr=create_pr
+        repo_id,
+        contents.repo_type,
+        branch,
+        token=token,
+        endpoint=endpoint,
+        patience=patience,
+        writes=not dry_run,
+        create_pr=create_pr,
     )
     state = hub.read()
     _check_target(hub, state, private, tag)

@@ -15,6 +15,21 @@ _HEADINGS = {
     "entropy": "entropy",
     "pointing": "pointing",
 }
+_NAMES = {
+    "hi": "Head Impact",
+    "hi_soft": "soft Head Impact",
+    "hi_lift": "lift of Head Impact over chance",
+    "ram": "Retrieval Attention Mass",
+    "ram_relative": "relative Retrieval Attention Mass",
+    "image_mass": "attention on the image",
+    "entropy": "spatial entropy",
+}
+_OVER = {
+    "response": "the description's tokens",
+    "phrase": "the phrases' tokens",
+    "last": "the last token of the prompt",
+    "generated": "the generated tokens",
+}
 _LOOKED_AT = {
     "top_area": "as many of its most attended tokens as the object has",
     "mean": "tokens above the mean of the image",
@@ -54,6 +69,12 @@ _CONVENTIONS = {
 def heading_of(score: str) -> str:
     """Return the heading of a score's column."""
     return _HEADINGS.get(score, score)
+
+
+def name_of(by: str) -> str:
+    """Return the name of SCORE:POSITIONS for a sentence: ``Head Impact over the description's tokens``."""
+    score, _, positions = by.partition(":")
+    return f"{_NAMES.get(score, heading_of(score))} over {_OVER[positions]}"
 
 
 def explained_scores(scores: HeadScores) -> list[tuple[str, str]]:

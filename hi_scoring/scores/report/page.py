@@ -11,10 +11,10 @@ import numpy as np
 from datasetkit.core.ledger import Drop
 from datasetkit.core.text import counted
 from datasetkit.hi_scoring.report import pages
-from datasetkit.hi_scoring.report.text import interval, number
+from datasetkit.hi_scoring.report.text import FEW_SAMPLES, interval, number
 from datasetkit.hi_scoring.scores.report.figures import heatmaps, layer_curves
 from datasetkit.hi_scoring.scores.report.gallery import Panel
-from datasetkit.hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores, heading_of
+from datasetkit.hi_scoring.scores.report.glossary import POSITIONS, explained_positions, explained_scores, name_of
 from datasetkit.hi_scoring.scores.report.summary import (
     STABILITY_TOP,
     Stability,
@@ -31,9 +31,18 @@ _CURVES = ("hi", "ram", "hi_lift")
 
 
 def write_page(
-    path: Path, scores: HeadScores, *, by: str, top: int, panels: Sequence[Panel] = (), drops: Sequence[Drop] = ()
+    path: Path,
+    scores: HeadScores,
+    *,
+    by: str,
+    top: int,
+    panels: Sequence[Panel] = (),
+    drops: Sequence[Drop] = (),
+    caution: str = "",
 ) -> None:
     """Write the page; heads are ranked ``by`` SCORE:POSITIONS, and the ``top`` ones listed.
+
+    The ``caution``, without a full stop, says why the scores may mean nothing.
 
     Raises:
         UnknownNameError: the scores have nothing of the name ``by``.
@@ -51,7 +60,7 @@ def write_page(
         path,
         __package__,
         title=f"Attention heads of {scores.model.id}",
-        opening=_opening(scores, by, heads, stable),
+        opening=_opening(scores, by, heads, stable, caution),
         data=scores.dataset["name"],
         layers=layers,
         heads=heads_a_layer,
@@ -77,30 +86,42 @@ def write_page(
     )
 
 
-def _opening(scores: HeadScores, by: str, heads: Sequence[Head], stable: Stability) -> pages.Opening:
+def _opening(scores: HeadScores, by: str, heads: Sequence[Head], stable: Stability, caution: str) -> pages.Opening:
+    samples = len(scores.record_ids)
+    answer, found = _found(scores, by, heads, stable)
+    what = "look most at the objects that the text names" if by.startswith(_OF_OBJECTS) else "score highest"
+    few = f"Few samples ({samples}): intervals and rankings mean little below about {FEW_SAMPLES}. "
+    agree = f"Rankings by halves of the data agree (Kendall's tau {stable.rows[0].tau}). "
+    return pages.Opening(
+        f"Which heads of {scores.model.id} {what}? Ranked by {name_of(by)} (`{by}`) on "
+        f"{counted(samples, 'sample')} of {scores.dataset['name']}.",
+        answer,
+        found,
+        f"{few if samples < FEW_SAMPLES else ''}{'' if stable.warning else agree}"
+        "Heads were chosen and shown on the same samples, so the first ones' scores are somewhat too high. "
+        "The scores say where heads look, not what a model does without them: `datasetkit ablate` tests that.",
+        f"{caution}." if caution else "",
+    )
+
+
+def _found(scores: HeadScores, by: str, heads: Sequence[Head], stable: Stability) -> tuple[str, str]:
+    """Return how many heads exceed chance, and which is first; if no chance level is known, only the latter."""
+    if not heads:
+        return "No head has a score.", ""
     lead, _, positions = by.partition(":")
     mean, (low, high) = scores.mean(lead, positions), scores.interval(lead, positions)
     chance = scores.chance(lead, positions)
+    first, place = heads[0], (heads[0].layer, heads[0].head)
+    best = f"Layer {first.layer}, head {first.head} has the highest {name_of(by)}: {number(mean[place])}"
+    best += f" (95 % interval {interval(low[place], high[place])}"
+    best += f"; chance {number(chance[place])})." if np.isfinite(chance[place]) else ")."
     known = int(np.isfinite(chance).sum())
-    answer, found = "No head has a score.", ""
-    if heads:
-        place = (heads[0].layer, heads[0].head)
-        answer = f"Layer {heads[0].layer}, head {heads[0].head} ranks first: {heading_of(lead)} {number(mean[place])}"
-        found = f"(95 % {interval(low[place], high[place])}"
-        found += f"; chance {number(chance[place])})." if np.isfinite(chance[place]) else ")."
-    if known:
-        above = int((low > chance).sum())
-        found += f" Above chance with the whole interval: {above:,} of {counted(known, 'head')}."
-    what = "look most at the objects that the text names" if lead.startswith(_OF_OBJECTS) else "score highest"
-    halves = stable.rows[0]
-    agree = stable.warning or f"Rankings by halves of the data agree (Kendall's tau {halves.tau})."
-    return pages.Opening(
-        f"Which heads of {scores.model.id} {what}? Ranked by {by} on "
-        f"{counted(len(scores.record_ids), 'sample')} of {scores.dataset['name']}.",
-        answer,
-        found,
-        f"{agree} Heads were chosen and shown on the same samples, so the first ones' scores are somewhat too high. "
-        "The scores say where heads look, not what a model does without them: `datasetkit ablate` tests that.",
+    if not known:
+        return best, stable.warning
+    above = int((low > chance).sum())
+    return (
+        f"{above:,} of {counted(known, 'head')} exceed chance with the whole 95 % interval.",
+        f"{best} {stable.warning}",
     )
 
 

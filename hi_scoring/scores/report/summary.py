@@ -92,7 +92,10 @@ def _warning(tau: float) -> str:
     if not np.isfinite(tau):
         return "Halves of these data cannot be compared, so the stability of the ranking is unknown."
     if tau < _WEAK_TAU:
-        return f"The ranking is weak: halves of the data hardly agree (tau {tau:.2f}); other data may rank otherwise."
+        return (
+            f"The order of the heads is not settled: halves of the data agree with Kendall's tau {tau:z.2f}, below "
+            f"{_WEAK_TAU}, so other data may rank otherwise."
+        )
     return ""
 
 

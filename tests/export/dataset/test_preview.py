@@ -210,7 +210,7 @@ def test_opening_lines_state_result_and_who_made_it(render):
     drawn = [replace(item, provenance=ObjectProvenance(Maker.HUMAN, Maker.HUMAN)) for item in cats().objects]
     page = render(replace(cats(), phrases=(*by_words, absent), objects=tuple(drawn)))
     assert (
-        "1 of 3 phrases (33 %) matched with objects; 1 ambiguous between several, 1 without an object that has a mask."
+        "1 of 3 phrases (33 %) matched with objects; 1 ambiguous, 1 without an object that has a mask."
     ) in page.texts
     (sure,) = [text for text in page.texts if text.startswith("Masks are")]
     assert sure.startswith("Masks are those that came with the images. Links are found by words and categories,")
@@ -219,7 +219,26 @@ def test_opening_lines_state_result_and_who_made_it(render):
     page = render(replace(cats(), phrases=links))
     (sure,) = [text for text in page.texts if text.startswith("Masks are")]
     assert sure.startswith("Masks are as the source has them. Links are 50 % made by a detector")
+    assert "Masks are as the source has them. There are no links." in render(replace(cats(), phrases=())).texts
     assert "No phrases: 0 objects and 0 descriptions, not linked." in render(plain(None)).texts
+
+
+def test_all_masks_show_at_first_where_no_object_is_key(render):
+    unnamed = (box(1, 0, 0, 9, 9),)
+    for record, shown in ((cats(), "key"), (plain(None, objects=unnamed), "all")):
+        page = render(record)
+        assert [tag["data-masks"] for tag in page.having("data-masks")] == [shown]
+        assert [tag["value"] for tag in page.having("checked")] == [shown]
+
+
+def test_cards_show_the_file_name_where_the_id_lacks_it(render):
+    def titles(image_id: str, uri: str) -> list[str | None]:
+        record = replace(plain("A cat."), image_id=image_id, source=replace(plain(None).source, uri=uri))
+        return [tag["title"] for tag in render(record).having("title") if tag.get("class") == "file"]
+
+    assert titles("1", "train/<b>.jpg") == ["<b>.jpg"]
+    assert titles("1", "https://host/a/cat.jpg") == ["cat.jpg"]
+    assert titles("train/cat", "train/cat.jpg") == []
 
 
 def test_records_of_an_image_share_a_card_and_its_objects(render):

@@ -14,6 +14,8 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # under any name
 
 from datasetkit.core.errors import HubError
 from datasetkit.export.publish.files import LocalFile
@@ -240,11 +242,27 @@ def test_no_token(hub: HubServer, scenes: Path, monkeypatch: pytest.MonkeyPatch)
     assert not hub.traffic.requests
 
 
-def test_no_network(hub: HubServer, scenes: Path) -> None:
+def test_no_network(hub: HubServer, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        assert "the Hub cannot be reached" in refused(hub, scenes, endpoint=address)
+        for dry_run in (False, True):
+            message = refused(hub, scenes, endpoint=address, dry_run=dry_run)
+            assert "the Hub cannot be reached" in message
+            assert ("files already sent are kept" in message) is not dry_run
+            assert "HF_HUB_DISABLE_XET" not in message
+
+
+def test_a_name_that_does_not_resolve_is_explained() -> None:
+    def fail() -> None:
+        try:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+
+    with pytest.raises(HubError, match=r"cannot be reached \(no network, or the name cannot be resolved\)"):
+        HubCaller(NAME, None, HASTY)("asking", fail)
 
 
 def test_offline_mode(hub: HubServer, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,12 +19,15 @@ def scores(shape: tuple[int, int] = (1, 1)) -> HeadScores:
     return made({(name, "response"): np.full((2, *shape), value) for name, value in SHOWN.items()})
 
 
-def made(values: Mapping[tuple[str, str], NDArray[np.float64]]) -> HeadScores:
-    """Scores of some samples of a toy dataset, without chance levels."""
+def made(
+    values: Mapping[tuple[str, str], NDArray[np.float64]],
+    chances: Mapping[tuple[str, str], NDArray[np.float64]] | None = None,
+) -> HeadScores:
+    """Scores of some samples of a toy dataset, by default without chance levels."""
     count = len(next(iter(values.values())))
     return HeadScores(
         values,
-        chances={},
+        chances=chances or {},
         record_ids=[str(number) for number in range(count)],
         options=ScoreOptions(),
         model=ModelIdentity("model", "tiny", None, "0" * 64),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from datasetkit.core.ledger import Drop, DropReason
@@ -14,7 +15,7 @@ from datasetkit.hi_scoring.scores.report.page import write_page
 from datasetkit.hi_scoring.scores.results import Head
 from datasetkit.options.heads import ScoreOptions
 from tests.hi_scoring.scored import TinySubject, data_of, row, score
-from tests.hi_scoring.scores.report.made import scores
+from tests.hi_scoring.scores.report.made import made, scores
 from tests.hi_scoring.scores.report.shown import Tags, words_of
 
 HOSTILE = "a red </td><script>alert(1)</script><img src=http://x onerror=y> {{ 7*7 }}"
@@ -33,12 +34,35 @@ def test_a_page_opens_with_question_answer_and_certainty(tmp_path: Path) -> None
     write_page(tmp_path / "page.html", scores(), by="hi:response", top=1)
     text = words_of(tmp_path / "page.html")
     assert "Asked Which heads of" in text
-    assert "look most at the objects that the text names? Ranked by hi:response on" in text
-    assert "Found Layer 0, head 0 ranks first: HI" in text
-    assert "How sure" in text
+    assert "look most at the objects that the text names? Ranked by Head Impact over the description&#39;s" in text
+    assert "tokens ( hi:response ) on" in text
+    assert "Found Layer 0, head 0 has the highest Head Impact over the description&#39;s tokens: 0.500 (95 %" in text
+    assert "How sure Few samples (2): intervals" in text
     assert "`" not in text
     write_page(tmp_path / "page.html", scores(), by="image_mass:response", top=1)
-    assert "score highest? Ranked by image_mass:response" in words_of(tmp_path / "page.html")
+    assert "score highest? Ranked by attention on the image over the description&#39;s tokens" in words_of(
+        tmp_path / "page.html"
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_caution_comes_first_and_in_bold(tmp_path: Path) -> None:
+    write_page(tmp_path / "page.html", scores(), by="hi:response", top=1, caution="m's <output> is meaningless")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "<dt>How sure</dt><dd><strong>m&#39;s &lt;output&gt; is meaningless.</strong> Few samples" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_heads_above_chance_lead_and_a_weak_order_is_told(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0).random((40, 2, 4)) + 1
+    found = made({("hi", "response"): drawn}, {("hi", "response"): np.ones((40, 2, 4))})
+    write_page(tmp_path / "page.html", found, by="hi:response", top=3)
+    text = words_of(tmp_path / "page.html")
+    assert "Found 8 of 8 heads exceed chance with the whole 95 % interval. Layer" in text
+    opening = text.partition("How sure")[0]
+    assert re.search(r"not settled: halves of the data agree with Kendall&#39;s tau -?0\.\d\d, below 0\.5", opening)
+    assert "ranks first" not in text
+    assert "Few samples" not in text
 
 
 @pytest.mark.slow

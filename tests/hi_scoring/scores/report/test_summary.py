@@ -61,12 +61,12 @@ def ranked(agreement: float) -> HeadScores:
 @pytest.mark.parametrize(("agreement", "is_weak"), [(0.0, True), (0.9, False)])
 def test_a_weak_ranking_is_called_weak(agreement: float, is_weak: bool) -> None:
     found = stability(ranked(agreement), "hi:response")
-    assert found.warning.startswith("The ranking is weak") == is_weak
+    assert found.warning.startswith("The order of the heads is not settled") == is_weak
     assert bool(found.warning) == is_weak
     console = Console(width=80, file=io.StringIO())
     with console.capture() as shown:
         console.print(*scores_tables(ranked(agreement), "hi:response", top=1))
-    assert ("The ranking is weak" in shown.get()) == is_weak
+    assert ("The order of the heads is not settled" in shown.get()) == is_weak
 
 
 def test_stability_is_compared_with_random_rankings() -> None:
