@@ -189,4 +189,6 @@ def _refusal(checkpoint: Checkpoint, error: HfHubHTTPError) -> str:
         return f"{name} has no revision {checkpoint.revision} on the Hub"
     if isinstance(error, RepositoryNotFoundError):
         return f"{name} is not on the Hub, or private; check its name, or log in with: hf auth login"
-    return f"{name}: the Hub refuses ({first_line(error)})"
+    if error.response.status_code in (401, 403):
+        return f"{name}: the Hub refuses ({first_line(error)}); log in with: hf auth login"
+    return f"{name}: the Hub refuses ({first_line(error)}); run the same command again later"

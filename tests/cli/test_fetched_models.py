@@ -200,6 +200,17 @@ def test_a_page_in_place_of_a_model_is_one_line(hub: HubServer, preset: Path, bo
     assert (code, shown.count("does not describe a model")) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("status", "cure"), [(403, "log in with: hf auth login"), (429, "run the same command again later")]
+)
+def test_a_hub_that_refuses_says_what_to_do(hub: HubServer, preset: Path, status: int, cure: str) -> None:
+    hub.faults.add(Fault("info GET", "status", status=status, times=10))
+    code, _, errors = run("models", "fetch", "--preset", preset)
+    assert code == 1
+    assert f"{CAPTIONER}: the Hub refuses (" in errors
+    assert errors.endswith(f"; {cure}\n")
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>log in</html>", b"x" * 1_000_000])
 def test_another_body_for_a_file_is_one_line(hub: HubServer, preset: Path, tmp_path: Path, body: bytes) -> None:
     hub.faults.add(Fault(f"GET /{DETECTOR}/resolve/.*/model.safetensors", "body", body=body))
