@@ -75,15 +75,15 @@ demo: install
 		--captions $(PHOTOGRAPHS)/captions.json --caption all --out out/photographs
 	$(BIN)/datasetkit verify out/photographs
 	$(BIN)/datasetkit preview out/photographs
-	$(call step,2/6  Sixty rendered scenes: small models that ship with the package find the objects (40 s))
+	$(call step,2/6  Sixty rendered scenes: small models that ship with the package find the objects (15 s))
 	$(BIN)/datasetkit build toyworld --count 60 --splits train=.8,test=.2 --out $(DEMO)
 	$(BIN)/datasetkit stats $(DEMO)
 	$(BIN)/datasetkit preview $(DEMO)
-	$(call step,3/6  Anybody loads it with the library datasets alone (5 s))
+	$(call step,3/6  Anybody loads it with the library datasets alone (2 s))
 	$(BIN)/python -c 'import datasets; print(datasets.load_dataset("$(DEMO)"))'
-	$(call step,4/6  How much does each attention head of a small language model look at the objects? (20 s))
+	$(call step,4/6  How much does each attention head of a small language model look at the objects? (15 s))
 	$(BIN)/datasetkit score --model toyworld:vlm --data $(DEMO) --out $(DEMO)-scores
-	$(call step,5/6  Tune the layer that looks most at the objects$(comma) the one that looks least$(comma) and a random one (90 s))
+	$(call step,5/6  Tune the layer that looks most at the objects$(comma) the one that looks least$(comma) and a random one (2 min))
 	$(call compared,$(DEMO)-tuning,200,600,100,--select top-layers:1 --select random-layers:1 --select bottom-layers:1 \
 		--seeds 0 --steps 150)
 	$(call step,6/6  Open these pages in a browser)

@@ -37,7 +37,7 @@ def headings(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
-def test_commands_within_sentences_have_the_options_that_they_name() -> None:
+def test_inline_commands_have_the_options_they_name() -> None:
     wrong = []
     for page in pages.names():
         for typed in re.findall(r"`datasetkit ([a-z][^`]+)`", without_code(page)):

@@ -107,7 +107,7 @@ def test_predictions_are_shown_with_what_is_wrong_with_them(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_what_each_way_tuned_is_listed_by_seed_where_it_was_drawn(tmp_path: Path) -> None:
+def test_tuned_modules_are_listed_by_seed_of_random_draws(tmp_path: Path) -> None:
     text = words(tmp_path, made(("top-layers:1", "random-layers:1", "top-heads:2"), metrics=("cider",)))
     assert "top-layers:1 0, 1 2 all 1 language_model.layers.2.self_attn.q_proj" in text
     assert "random-layers:1 0 0 all 1 language_model.layers.0.self_attn.q_proj" in text

@@ -112,9 +112,7 @@ def test_a_page_of_one_head_and_few_scores_needs_no_more(tmp_path: Path) -> None
     ],
 )
 @pytest.mark.usefixtures("undrawn")
-def test_captions_say_whose_attention_is_drawn_and_how_samples_were_chosen(
-    tmp_path: Path, positions: str, whose: str
-) -> None:
+def test_captions_name_positions_and_choice_of_samples(tmp_path: Path, positions: str, whose: str) -> None:
     data = data_of([row(number) for number in range(3)])
     found = score(tmp_path / "run", data, positions=("response", positions)[positions == "response" :])
     by = f"ram:{positions}"
@@ -139,7 +137,7 @@ def test_curves_begin_with_the_score_that_heads_are_ranked_by(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_reader_who_has_nothing_but_the_page_is_told_names_and_settings(tmp_path: Path) -> None:
+def test_page_alone_explains_names_and_settings(tmp_path: Path) -> None:
     write_page(tmp_path / "page.html", scores(), by="ram:response", top=1)
     text = words_of(tmp_path / "page.html")
     for part in (
