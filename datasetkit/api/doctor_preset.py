@@ -17,21 +17,18 @@ from typing import Any
 from huggingface_hub import constants
 
 from datasetkit.api.models import Model, check_folder, grounding_of, size_text, survey
-from datasetkit.core.errors import HubError, ModelError
+from datasetkit.core.errors import ModelError
 from datasetkit.core.results import Result
 from datasetkit.options.base import Dtype
 from datasetkit.options.build import DoctorCommand
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.heads import FAMILIES
-from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS
-from datasetkit.runtime.checkpoints import Checkpoint
+from datasetkit.options.models import PART_REGISTRIES
 from datasetkit.runtime.devices import torch_device
-from datasetkit.runtime.fetched import find, weight_count
-from datasetkit.runtime.fetching import ask_hub
+from datasetkit.runtime.fetched import Listing, weight_count
 from datasetkit.runtime.machine import Machine, free_disk, free_memory
 from datasetkit.runtime.packages import NUM2WORDS, TORCHVISION, Package, first_fault
 
-_REGISTRIES = {"captioner": (CAPTIONERS,), "detector": (DETECTORS, GROUNDERS), "segmenter": (SEGMENTERS,)}
 _BYTES: dict[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LEAST_BYTES = min(_BYTES.values())
 # Weights, half as much again for what is computed, and torch itself.
@@ -124,11 +121,12 @@ def plan(options: DoctorCommand) -> Plan:
     checkpoints = grounding.checkpoints()
     command = options.fetch_command()
     check_folder(options.models, command)
-    models = tuple(survey(checkpoints, options.models, asks_hub=options.models is None))
-    counts = [_weights(*pair, options.models) for pair in zip(checkpoints, models, strict=True) if pair[0].has_weights]
+    looked_at = tuple(survey(checkpoints, options.models, asks_hub=options.models is None))
+    models = tuple(model for model, _ in looked_at)
+    weights = sum(_weights(*pair) for one, pair in zip(checkpoints, looked_at, strict=True) if one.has_weights)
     return Plan(
         models,
-        sum(counts) * _BYTES[grounding.dtype],
+        weights * _BYTES[grounding.dtype],
         grounding.dtype,
         _package_faults(grounding, models),
         command,
@@ -236,19 +234,10 @@ def _package_checks(needs: Plan) -> Iterator[Check]:
         yield Check("packages", "all there")
 
 
-def _weights(checkpoint: Checkpoint, model: Model, root: Path | None) -> int:
+def _weights(model: Model, listing: Listing | None) -> int:
     """Count the weights of a model: by its files, by what the Hub says, or at most as many as its bytes can hold."""
     if model.is_here and model.folder is not None and model.folder.is_dir():
         return weight_count(model.folder)
-    found = find(checkpoint, root) if model.is_on_hub else None
-    try:
-        listing = (
-            None
-            if not model.is_on_hub
-            else (found and found.listing) or (ask_hub(checkpoint) if root is None else None)
-        )
-    except HubError:
-        listing = None
     if listing is not None and listing.parameters is not None:
         return listing.parameters
     return (model.size or 0) // _LEAST_BYTES
@@ -259,7 +248,7 @@ def _package_faults(grounding: GroundingOptions, models: Sequence[Model]) -> tup
     faults = []
     for model in models:
         part = getattr(grounding, model.part)
-        builtin = (one.builtin.get(getattr(part, "name", "")) for one in _REGISTRIES.get(model.part, ()))
+        builtin = (one.builtin.get(getattr(part, "name", "")) for one in PART_REGISTRIES.get(model.part, ()))
         packages = [*next((one.packages for one in builtin if one is not None), ()), *_packages_of(model.folder)]
         if (found := first_fault(packages)) is not None:
             faults.append((found[0].module, found[1], found[2]))

@@ -170,7 +170,7 @@ def list_models(options: ModelsCommand) -> ModelList:
         RecipeError: no models are named, or their options are wrong.
 
     """
-    return ModelList(tuple(survey(grounding_of(options).checkpoints(), options.to)))
+    return ModelList(tuple(model for model, _ in survey(grounding_of(options).checkpoints(), options.to)))
 
 
 def fetch_models(options: ModelsCommand, on_progress: OnProgress | None = None) -> ModelList:
@@ -227,8 +227,10 @@ def check_models(options: ModelsCommand) -> ModelCheck:
     return ModelCheck(tuple(one.id for one in checkpoints), tuple(faults))
 
 
-def survey(checkpoints: Iterable[Checkpoint], root: Path | None, *, asks_hub: bool = True) -> Iterator[Model]:
-    """Look at each model.
+def survey(
+    checkpoints: Iterable[Checkpoint], root: Path | None, *, asks_hub: bool = True
+) -> Iterator[tuple[Model, Listing | None]]:
+    """Look at each model, and at the listing of its files on the Hub where one is known.
 
     Args:
         checkpoints: the models.
@@ -240,7 +242,8 @@ def survey(checkpoints: Iterable[Checkpoint], root: Path | None, *, asks_hub: bo
         if (local := one.local) is not None:
             size = _bytes_in(local)
             state = _SHIPPED if one.id.startswith(PREFIX) else _LOCAL if local.exists() else _ABSENT
-            yield Model(one.part, one.id, None, size, 0, _OUR_LICENSE if state == _SHIPPED else None, state, local)
+            license_ = _OUR_LICENSE if state == _SHIPPED else None
+            yield Model(one.part, one.id, None, size, 0, license_, state, local), None
             continue
         found = find(one, root)
         listing: Listing | None = None if found is None else found.listing
@@ -250,7 +253,7 @@ def survey(checkpoints: Iterable[Checkpoint], root: Path | None, *, asks_hub: bo
                 listing = ask_hub(one)
             except HubError as error:
                 fault = error
-        yield _model(one, found, listing, fault)
+        yield _model(one, found, listing, fault), listing
 
 
 def listing_of(checkpoint: Checkpoint, root: Path | None) -> Listing:

@@ -17,7 +17,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import to_jsonable_python
 
 from datasetkit.core.documents import DocumentError, load_yaml
-from datasetkit.core.errors import PluginError, RecipeError, UnknownNameError
+from datasetkit.core.errors import DatasetkitError, PluginError, RecipeError, UnknownNameError
+from datasetkit.core.paths import as_place
+from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
 from datasetkit.runtime.devices import check_device
 from datasetkit.runtime.registry import Registry
@@ -272,6 +274,18 @@ def read_several(value: object) -> object:
 
 
 Several = BeforeValidator(read_several)
+
+
+def local_only(refusal: Callable[[RemotePath], DatasetkitError]) -> BeforeValidator:
+    """Return a validator that reads a path on this machine, and raises ``refusal`` of a remote one."""
+
+    def read(value: object) -> object:
+        path = as_place(value) if isinstance(value, str) else value
+        if isinstance(path, RemotePath):
+            raise refusal(path)
+        return path
+
+    return BeforeValidator(read)
 
 
 def read_class(value: object) -> object:

@@ -11,10 +11,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 
 from datasetkit.core.errors import OutputError, RecipeError
-from datasetkit.core.paths import as_place
-from datasetkit.core.remote import RemotePath
-from datasetkit.options.base import Device, Dtype, InstanceOptions, Options, PartOptions, Settings, Typed
-from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS
+from datasetkit.options.base import Device, Dtype, InstanceOptions, Options, PartOptions, Settings, Typed, local_only
+from datasetkit.options.models import PART_REGISTRIES
 from datasetkit.options.presets import preset
 from datasetkit.options.recipe import LimitOptions, Recipe, RecordOptions
 from datasetkit.options.sources import SourceOptions
@@ -22,18 +20,11 @@ from datasetkit.options.sources import SourceOptions
 NONE = "none"
 # Options of grounding that hold without a detector.
 _DESCRIBING = ("captioner", "recaption", "dtype")
-_REGISTRIES = {"captioner": (CAPTIONERS,), "detector": (DETECTORS, GROUNDERS), "segmenter": (SEGMENTERS,)}
 
 
-def _models_folder(value: object) -> object:
-    """Read the folder of fetched models, which are loaded from a disk."""
-    path = as_place(value) if isinstance(value, str) else value
-    if isinstance(path, RemotePath):
-        raise OutputError(f"{path} is remote; models are fetched to a folder on this machine")
-    return path
-
-
-ModelsFolder = Annotated[Path, BeforeValidator(_models_folder)]
+ModelsFolder = Annotated[
+    Path, local_only(lambda path: OutputError(f"{path} is remote; models are fetched to a folder on this machine"))
+]
 
 
 class Placement(Options):
@@ -59,12 +50,15 @@ class Placement(Options):
         return 4 * max(self.captioner_batch, self.detector_batch, self.segmenter_batch)
 
 
-def _local_folder(value: object) -> object:
-    """Read the output folder: a build resumes by renaming and locking files, which object stores cannot do."""
-    path = as_place(value) if isinstance(value, str) else value
-    if isinstance(path, RemotePath):
-        raise OutputError(f"--out {path} is remote; build into a folder, then send it: datasetkit push FOLDER {path}")
-    return path
+# A build resumes by renaming and locking files, which object stores cannot do.
+_OutputFolder = Annotated[
+    Path,
+    local_only(
+        lambda path: OutputError(
+            f"--out {path} is remote; build into a folder, then send it: datasetkit push FOLDER {path}"
+        )
+    ),
+]
 
 
 class RunOptions(Placement):
@@ -72,7 +66,7 @@ class RunOptions(Placement):
 
     panel: ClassVar[str | None] = None
 
-    out: Annotated[Path, BeforeValidator(_local_folder)]
+    out: _OutputFolder
     """Output folder."""
     workers: int = Field(default=os.cpu_count() or 1, ge=1)
     """Number of threads that read and annotate.  [default: one per processor]"""
@@ -167,7 +161,7 @@ class ModelOptions(Options):
         chosen = self.caption_with or self.preset or default
         option = "--preset" if self.caption_with is None else "--caption-with"
         typed = [] if chosen is None else [option, chosen]
-        for name in _REGISTRIES:
+        for name in PART_REGISTRIES:
             value = getattr(self, name)
             typed += [f"--{name}", value] if isinstance(value, str) else []
         for name, value in self.set.items():
@@ -218,7 +212,7 @@ def _model_changes(part: str, given: str | InstanceOptions | None) -> dict[str, 
         return {part: given}
     if part == "segmenter" and given == NONE:
         return {part: None}
-    if any(registry.has(given) for registry in _REGISTRIES[part]):
+    if any(registry.has(given) for registry in PART_REGISTRIES[part]):
         return {f"{part}.name": given}
     return {f"{part}.model": given, f"{part}.revision": None}  # the preset's revision was that of its own checkpoint
 

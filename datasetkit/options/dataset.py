@@ -5,25 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.core.paths import as_place
-from datasetkit.core.remote import RemotePath
-from datasetkit.options.base import Options, Several, Typed
+from datasetkit.options.base import Options, Several, Typed, local_only
 
-
-def _local(value: object) -> object:
-    path = as_place(value) if isinstance(value, str) else value
-    if isinstance(path, RemotePath):
-        raise BuiltFolderError(f"{path} is not a folder on this machine; only verify reads remote datasets")
-    return path
+_BuiltFolder = Annotated[
+    Path,
+    local_only(
+        lambda path: BuiltFolderError(f"{path} is not a folder on this machine; only verify reads remote datasets")
+    ),
+    Typed("FOLDER", is_argument=True),
+]
 
 
 class BuiltOptions(Options):
     """The dataset."""
 
-    folder: Annotated[Path, BeforeValidator(_local), Typed("FOLDER", is_argument=True)]
+    folder: _BuiltFolder
     """Folder that `datasetkit build` wrote."""
 
 
@@ -59,7 +58,7 @@ class ExportOptions(BuiltOptions):
 class PushOptions(BuiltOptions):
     """What to publish, where and how."""
 
-    folder: Annotated[Path, BeforeValidator(_local), Typed("FOLDER", is_argument=True)]
+    folder: _BuiltFolder
     """Folder that `datasetkit build` wrote, or, with --adapter, the folder of a tuned adapter."""
     repository: Annotated[str, Typed("USER/NAME|URI", is_argument=True)]
     """Hub repository, by name or URL, or s3://bucket/prefix."""

@@ -168,9 +168,11 @@ SEGMENTERS = Registry(
 )
 PHRASE_FINDERS = Registry("phrase finder", {"noun-phrases": _ours("phrases:NounPhraseFinder", NounPhraseOptions)})
 FILTERS = Registry("filter", {})
+# By the part of a preset.
+PART_REGISTRIES = {"captioner": (CAPTIONERS,), "detector": (DETECTORS, GROUNDERS), "segmenter": (SEGMENTERS,)}
 
-Captioner = Annotated[SerializeAsAny[PartOptions], PartOf((CAPTIONERS,))]
-Detector = Annotated[SerializeAsAny[PartOptions], PartOf((DETECTORS, GROUNDERS))]
-Segmenter = Annotated[SerializeAsAny[PartOptions], PartOf((SEGMENTERS,))]
+Captioner = Annotated[SerializeAsAny[PartOptions], PartOf(PART_REGISTRIES["captioner"])]
+Detector = Annotated[SerializeAsAny[PartOptions], PartOf(PART_REGISTRIES["detector"])]
+Segmenter = Annotated[SerializeAsAny[PartOptions], PartOf(PART_REGISTRIES["segmenter"])]
 PhraseFinder = Annotated[SerializeAsAny[PartOptions], PartOf((PHRASE_FINDERS,))]
 Filter = Annotated[SerializeAsAny[PartOptions], PartOf((FILTERS,))]

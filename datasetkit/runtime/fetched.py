@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
@@ -33,7 +33,6 @@ _WEIGHT_NAMES = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors
 _OTHER_NAMES = re.compile(
     r"(?!\.|.*\.index\.json$)[\w.-]+\.(json|jinja|model|tiktoken|txt)|additional_chat_templates/(?!\.)[\w.-]+"
 )
-_CHUNK_BYTES = 1 << 20
 
 
 class HubFile(BaseModel):
@@ -182,10 +181,11 @@ def find(checkpoint: Checkpoint, root: Path | None) -> Found | None:
 
     """
     try:
-        config = try_to_load_from_cache(checkpoint.id, "config.json", revision=checkpoint.revision)
+        validate_repo_id(checkpoint.id)
     except HFValidationError as error:
         raise ModelError(f"{checkpoint.id} is neither a folder nor a Hub id: {one_line(error)}") from None
     if root is None:
+        config = try_to_load_from_cache(checkpoint.id, "config.json", revision=checkpoint.revision)
         folder = Path(config).parent if isinstance(config, str) else None
         return None if folder is None else Found(folder, Listing.read(folder))
     found = []
@@ -204,11 +204,9 @@ def file_etag(path: Path, like: str) -> str:
     """Return a file's digest of the same kind as another: SHA-256, or the id that git gives it."""
     if len(like) == hashlib.sha256().digest_size * 2:
         return file_sha256(path)
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    head = f"blob {path.stat().st_size}\0".encode()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.sha1(head, usedforsecurity=False)).hexdigest()
 
 
 def weight_count(folder: Path) -> int:

@@ -88,7 +88,7 @@ def write_preview(gathered: PreviewCards, destination: Path, title: str, total: 
 
 
 def _found(cards: Sequence[CardView], records: Sequence[Record], statuses: Counter[PhraseStatus]) -> str:
-    """Say what became of the phrases, or what there is without any."""
+    """Summarize the phrases by status; without phrases, count objects and descriptions."""
     if not (total := statuses.total()):
         objects = sum(card.object_count for card in cards)
         described = sum(record.description is not None for record in records)
@@ -102,7 +102,7 @@ def _found(cards: Sequence[CardView], records: Sequence[Record], statuses: Count
 
 
 def _extent(cards: Sequence[CardView], records: Sequence[Record], total: int) -> str:
-    """Say how much the page shows, and that it is not all where that is so."""
+    """Count what the page shows, and the records of the dataset if the page shows only some."""
     shown = f"{len(records):,} of {counted(total, 'record')}" if total > len(records) else counted(total, "record")
     return ", ".join(
         [
@@ -115,7 +115,7 @@ def _extent(cards: Sequence[CardView], records: Sequence[Record], total: int) ->
 
 
 def _sure(records: Sequence[Record]) -> Iterator[str]:
-    """Say who made masks and links, and how often links of this kind are right where that was measured."""
+    """Yield who made the masks and links and, where it was measured, how often such links are right."""
     masks = Counter(item.provenance.mask for record in records for item in record.objects if item.mask is not None)
     links = Counter(
         phrase.provenance

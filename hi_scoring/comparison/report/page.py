@@ -89,7 +89,7 @@ def _opening(comparison: Comparison, description: Mapping[str, Any], found: Sequ
 
 
 def _sure(comparison: Comparison, description: Mapping[str, Any], found: Sequence[Conclusion]) -> str:
-    """Say how far the verdicts reach and, for a newcomer, what a verdict against the claim means."""
+    """Describe the scope of the verdicts and, for newcomers, what a verdict against the claim means."""
     samples = counted(len(comparison.untuned.measured[TEST].sample_ids), "test sample")
     runs = min(map(len, comparison.groups.values()))
     text = f"This is about one model and these data, from {samples} and {counted(runs, 'seed')}."
