@@ -202,6 +202,7 @@ def test_python_in_the_parent_of_the_clone_finds_the_package(tmp_path: Path) -> 
         "import datasetkit.cli",
         "import sys; sys.argv = ['datasetkit', '--help']; from datasetkit.cli import main; main()",
         "import sys; sys.argv = ['datasetkit', 'build', 'coco', '--help']; from datasetkit.cli import main; main()",
+        "import sys; sys.argv = ['datasetkit', 'completion', 'bash']; from datasetkit.cli import main; main()",
     ],
 )
 def test_imports_stay_light(code: str) -> None:

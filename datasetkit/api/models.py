@@ -19,7 +19,6 @@ from datasetkit.options.grounding import GroundingOptions
 from datasetkit.runtime.checkpoints import PREFIX, Checkpoint
 from datasetkit.runtime.fetched import Found, Listing, find
 from datasetkit.runtime.fetching import ask_hub, fetch
-from datasetkit.runtime.loading import load_config
 from datasetkit.runtime.machine import free_disk
 from datasetkit.runtime.progress import OnProgress, counter
 
@@ -323,6 +322,8 @@ def _faults(checkpoint: Checkpoint, root: Path | None) -> Iterator[str]:
 
 def _unreadable(folder: str) -> Sequence[str]:
     """Return why a model's configuration cannot be read, or names an architecture that transformers does not know."""
+    from datasetkit.runtime.loading import load_config  # imports torch and transformers
+
     try:
         load_config(folder, None)
     except ModelError as error:

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from click.shell_completion import get_completion_class
 
 from datasetkit.api.doctor import examine
-from datasetkit.api.doctor_preset import examine_preset
 from datasetkit.cli.screen import Screen
 from datasetkit.core.results import Result
 from datasetkit.options.base import Options, Typed
@@ -55,5 +54,7 @@ def doctor(options: DoctorCommand, screen: Screen) -> None:
         found = examine()
         screen.show(found, is_failure=not found.is_sound)
     else:
+        from datasetkit.api.doctor_preset import examine_preset  # imports the Hub client, which completion must not wait for
+
         ready = examine_preset(options)
         screen.show(ready, is_failure=not ready.is_ready)
