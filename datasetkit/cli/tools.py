@@ -54,7 +54,7 @@ def doctor(options: DoctorCommand, screen: Screen) -> None:
         found = examine()
         screen.show(found, is_failure=not found.is_sound)
     else:
-        from datasetkit.api.doctor_preset import examine_preset  # imports the Hub client, which completion must not wait for
+        from datasetkit.api.doctor_preset import examine_preset  # imports the Hub client; completion does not need it
 
         ready = examine_preset(options)
         screen.show(ready, is_failure=not ready.is_ready)
