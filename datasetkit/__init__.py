@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datasetkit.api.tuning import compare, tune
     from datasetkit.core.rows import load, masks, overlay, phrase_masks
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 __all__ = ["ablate", "build", "compare", "knockout", "load", "masks", "open", "overlay", "phrase_masks", "report"]
 __all__ += ["score", "sparsify", "tune"]
 # Where each public name is; its module is imported when it is first asked for.
