@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from datasetkit.core.text import error_text
 
@@ -11,9 +12,19 @@ if TYPE_CHECKING:
 
 
 class DatasetkitError(Exception):
-    """Base class of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose; each can be pickled, for workers raise them."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Callable[..., DatasetkitError], tuple[Any, ...]]:
+        """Restore message and attributes without calling ``__init__``, which may have other parameters."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[DatasetkitError], args: tuple[Any, ...], attributes: dict[str, Any]) -> DatasetkitError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class RecordError(DatasetkitError, ValueError):
@@ -93,6 +104,10 @@ class ModelError(DatasetkitError, ValueError):
 
 class MissingPackageError(DatasetkitError, ImportError):
     """An optional package is missing or does not work here; the message contains the command that fixes it."""
+
+
+class EngineError(DatasetkitError):
+    """Workers cannot be started, or one failed in a way that nothing else describes."""
 
 
 class HubError(DatasetkitError):

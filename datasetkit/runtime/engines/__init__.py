@@ -1,0 +1,1 @@
+"""Engines: who does the tasks of long work. Owns the protocol, and the engines ``processes``, ``ray`` and ``array``."""

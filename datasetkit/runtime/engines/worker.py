@@ -1,0 +1,72 @@
+"""A worker process: ``python -m datasetkit.runtime.engines.worker DESCRIPTOR``. Owns what happens in it.
+
+It reads what it is to do from a socket, and writes back messages: ("ready", what it says about itself), ("told",
+progress), ("done", result), ("raised", error) and ("log", (logger, level, text)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import queue
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from datasetkit.runtime.engines.protocol import Work
+from datasetkit.runtime.engines.transport import portable
+
+_LEFT = 1
+
+
+class _Forward(logging.Handler):
+    """Sends log records to the driver, which shows them as its own."""
+
+    def __init__(self, send: Any) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._send(("log", (record.name, record.levelno, record.getMessage())))
+
+
+def main(descriptor: int) -> None:
+    """Work until the driver closes the socket."""
+    connection = Connection(descriptor)
+    sys.path[:], seat = connection.recv()
+    lock = threading.Lock()
+
+    def send(message: tuple[str, Any]) -> None:
+        with lock, contextlib.suppress(OSError):  # the driver has gone; the thread that reads ends this process
+            connection.send(message)
+
+    logging.getLogger("datasetkit").addHandler(_Forward(send))
+    logging.getLogger("datasetkit").setLevel(logging.INFO)
+    payload = connection.recv_bytes()
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, tasks), daemon=True).start()
+    try:
+        work: Work = pickle.loads(payload)  # noqa: S301 - from the process that started this one
+        hello, do = work.start(seat)
+        send(("ready", hello))
+        while True:
+            send(("done", do(tasks.get(), lambda value: send(("told", value)))))
+    except BaseException as error:  # noqa: BLE001 - raised again by the driver
+        send(("raised", portable(error)))
+        os._exit(_LEFT)
+
+
+def _read(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
+    """Pass on tasks; end the process when the driver closes the socket, or has died."""
+    while True:
+        try:
+            tasks.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
