@@ -39,7 +39,7 @@ class Squares:
         if command == "raise":
             raise SourceFailedError(value)
         if command == "unpicklable":
-            raise Unpicklable
+            raise UnpicklableError
         if command == "log":
             logging.getLogger("datasetkit.test").warning(value)
         if command == "sleep":
@@ -49,7 +49,7 @@ class Squares:
         return os.getpid(), None
 
 
-class Unpicklable(Exception):
+class UnpicklableError(Exception):
     """An error that cannot be pickled."""
 
     def __init__(self) -> None:

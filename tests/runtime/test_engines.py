@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -29,7 +28,9 @@ def seats(count: int) -> list[Seat]:
     return [Seat(number) for number in range(count)]
 
 
-def carry_out(engine: Engine, payloads: Sequence[Any], retries: int = 3) -> tuple[dict[int, Any], list[Died], list[Any]]:
+def carry_out(
+    engine: Engine, payloads: Sequence[Any], retries: int = 3
+) -> tuple[dict[int, Any], list[Died], list[Any]]:
     """Do tasks; give those of dead workers again."""
     waiting = deque(Task(number, payload) for number, payload in enumerate(payloads))
     results, deaths, told = {}, [], []
@@ -87,7 +88,7 @@ def test_error_of_a_worker_is_raised_with_its_traceback() -> None:
 def test_error_that_cannot_be_pickled_is_named() -> None:
     with Processes(seats(1)) as engine:
         engine.start(Squares())
-        with pytest.raises(EngineError, match="Unpicklable: a lambda inside"):
+        with pytest.raises(EngineError, match="UnpicklableError: a lambda inside"):
             carry_out(engine, [("unpicklable", None)])
 
 
@@ -128,8 +129,7 @@ def test_workers_end_with_a_killed_driver(tmp_path: Path) -> None:
         textwrap.dedent("""
         from datasetkit.runtime.engines.processes import Processes
         from datasetkit.runtime.engines.protocol import Seat, Task
-        from tests.conftest import REPOSITORY
-from tests.engine_work import Squares
+        from tests.engine_work import Squares
         with Processes([Seat(0), Seat(1)]) as engine:
             engine.start(Squares())
             tasks = [Task(n, ("sleep", 1000)) for n in range(2)]

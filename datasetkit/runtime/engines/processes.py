@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Self
 
 from datasetkit.core.errors import EngineError
@@ -146,7 +147,7 @@ class _Worker:
         self.task: Task | None = None
         here, there = socket.socketpair()
         with there, _without_interrupts():
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "datasetkit.runtime.engines.worker", str(there.fileno())],
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -202,7 +203,7 @@ class _Worker:
 def _environment(seat: Seat) -> dict[str, str]:
     limits = dict.fromkeys(_THREAD_VARIABLES, str(seat.threads))
     # An import of this package, wherever it is, must not depend on the current folder.
-    paths = os.pathsep.join(dict.fromkeys(path or os.getcwd() for path in sys.path))
+    paths = os.pathsep.join(dict.fromkeys(path or str(Path.cwd()) for path in sys.path))
     return {**limits, **os.environ, "PYTHONPATH": paths}
 
 
