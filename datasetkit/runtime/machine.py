@@ -1,4 +1,4 @@
-"""What this machine has: memory, devices, disk. Owns how it is measured; who judges is given the figures."""
+"""What this machine has: processors, memory, devices, disk. Owns how it is measured, not what is made of it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ class Machine:
     memory_free: int | None
     disk_free: int
     hub_fault: str | None = None
+
+
+def processor_count() -> int:
+    """Return the number of processors that this process may use: fewer than all in a job or a container."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, (_CGROUP / "cpu.max").read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # no such group, or "max"
+        return count
+    return max(min(count, -(-quota // period)), 1)
 
 
 def free_disk(place: Path) -> int:

@@ -55,6 +55,7 @@ SEGMENT_ANYTHING = Package("segment_anything", "sam")
 GROUNDINGDINO = Package("groundingdino.models", "groundingdino")
 PEFT = Package("peft", "tune")
 PYCOCOEVALCAP = Package("pycocoevalcap", "tune")
+RAY = Package("ray", "ray")
 
 
 def install_command(package: Package, torch: str | None, clone: Path | None, *, is_installed: bool) -> str:

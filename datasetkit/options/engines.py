@@ -1,0 +1,159 @@
+"""Options of engines: where the tasks of long work run, and on how many workers. Owns the registry of engines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Annotated, ClassVar, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from datasetkit.core.errors import RecipeError
+from datasetkit.options.base import Commas, Options, Typed
+from datasetkit.runtime.engines.here import Here
+from datasetkit.runtime.engines.protocol import Engine, Seat
+from datasetkit.runtime.engines.shards import Shard
+from datasetkit.runtime.machine import processor_count
+from datasetkit.runtime.packages import RAY
+from datasetkit.runtime.registry import Builtin, Registry, is_dotted
+
+ARRAY = "array"
+PROCESSES = "processes"
+# Reading waits for disks and networks, so that a process does more than one thing at a time.
+_THREADS_PER_PROCESS = 2
+
+ENGINES = Registry(
+    "engine",
+    {
+        PROCESSES: Builtin("datasetkit.runtime.engines.processes:Processes"),
+        "ray": Builtin("datasetkit.runtime.engines.ray:Ray", packages=(RAY,)),
+    },
+)
+
+
+def _read_shard(value: object) -> object:
+    return Shard.read(value) if isinstance(value, str) else value
+
+
+class WorkerOptions(Options):
+    """How many workers, and where they run."""
+
+    panel: ClassVar[str | None] = "Workers"
+
+    engine: Annotated[str, Typed("NAME")] = PROCESSES
+    """Engine that runs the workers: processes (of this machine), ray, or the name of a plug-in."""
+    workers: int = Field(default_factory=processor_count, ge=1)
+    """Number of workers. A single worker is this process itself, with as many threads.  [default: one per
+    processor]"""
+    ray_address: str | None = None
+    """Ray cluster to use: its address, or auto.  [default: Ray is started on this machine]"""
+
+    @field_validator("engine")
+    @classmethod
+    def _check_engine(cls, name: str) -> str:
+        known = (*ENGINES.names, *cls._more_engines())
+        if name not in known and not is_dotted(name):
+            raise ValueError(f"give {', '.join(known)}, or a class as package.module:Class")
+        return name
+
+    @classmethod
+    def _more_engines(cls) -> tuple[str, ...]:
+        return ()
+
+    @model_validator(mode="after")
+    def _check_address(self) -> Self:
+        if self.ray_address is not None and self.engine != "ray":
+            raise ValueError(f"ray_address is for the engine ray, and the engine is {self.engine}; give --engine ray")
+        return self
+
+    def seats(self, tasks: int) -> tuple[Seat, ...]:
+        """Return the seats of workers without models.
+
+        Args:
+            tasks: number of tasks; no more workers are started.
+
+        """
+        count = min(self.workers, max(tasks, 1))
+        if count == 1 and self.engine in {PROCESSES, ARRAY}:
+            return (Seat(0, threads=self.workers),)
+        return tuple(Seat(number, threads=_THREADS_PER_PROCESS) for number in range(count))
+
+    def open(self, seats: Sequence[Seat]) -> Engine:
+        """Return the engine, which starts its workers when it is told to.
+
+        Raises:
+            MissingPackageError: a package that the engine needs does not work here.
+            PluginError: the engine is a plug-in that cannot be imported.
+
+        """
+        name = PROCESSES if self.engine == ARRAY else self.engine
+        if len(seats) == 1 and name == PROCESSES:
+            return Here(seats[0])
+        make: Callable[..., Engine] = ENGINES.load(name)
+        return make(seats) if name == PROCESSES else make(seats, address=self.ray_address)
+
+
+class EngineOptions(WorkerOptions):
+    """Where a build runs."""
+
+    engine: Annotated[str, Typed("NAME")] = PROCESSES
+    """Engine that runs the workers: processes (of this machine), ray, array (one job of many that share OUT), or the
+    name of a plug-in."""
+    devices: Annotated[tuple[str, ...] | None, Commas, Typed("N,...|all")] = None
+    """Devices of the models, with one worker process for each: 0,1 or all. `--workers` is the number of processes that
+    prepare images for all of them.  [default: the one that `--device` names]"""
+    shard: Annotated[Shard | None, BeforeValidator(_read_shard), Typed("I/N")] = None
+    """Build only the parts whose number leaves the remainder I when divided by N; other jobs build the others in the
+    same OUT, at the same time or later. The last one publishes.  [default with `--engine array`: from the variables of
+    Slurm, torchrun or MPI]"""
+    finish: bool = False
+    """Build nothing: publish what the jobs of an array have built."""
+
+    @classmethod
+    def _more_engines(cls) -> tuple[str, ...]:
+        return (ARRAY,)
+
+    @model_validator(mode="after")
+    def _check_shard(self) -> Self:
+        if self.shard is not None and self.engine not in {ARRAY, PROCESSES}:
+            raise ValueError(f"a shard is built by processes, not by {self.engine}; leave --engine or --shard out")
+        if self.finish and self.shard is not None:
+            raise ValueError("--finish publishes all shards; leave --shard out")
+        return self
+
+    @property
+    def own_shard(self) -> Shard | None:
+        """The shard to build; None for all parts.
+
+        Raises:
+            RecipeError: the engine is ``array``, and nothing says which shard this is.
+
+        """
+        if self.shard is None and self.engine == ARRAY and not self.finish:
+            return Shard.of_environment(os.environ)
+        return self.shard
+
+    def model_seats(self, device: str, tasks: int) -> tuple[Seat, ...]:
+        """Return the seats of workers with models, one per device.
+
+        Args:
+            device: the device if ``devices`` names none.
+            tasks: number of tasks; no more workers are started.
+
+        Raises:
+            RecipeError: ``devices`` names a device twice, or is ``all`` and there are none.
+
+        """
+        if self.devices is None:
+            return (Seat(0, device, threads=self.workers),)
+        names = [f"cuda:{name}" if name.isdecimal() else name for name in self.devices]
+        if names == ["all"]:
+            import torch
+
+            names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+            if not names:
+                raise RecipeError("--devices all: torch finds no CUDA device here; leave it out, or give --device cpu")
+        if len({*names}) < len(names):
+            raise RecipeError(f"--devices {','.join(self.devices)} names a device twice; give each of them once")
+        names = names[: max(tasks, 1)]
+        return tuple(Seat(number, name, max(self.workers // len(names), 1)) for number, name in enumerate(names))
