@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from datasetkit.api.built import Built
+from datasetkit.api.built import Built, BuiltShard
 from datasetkit.core.errors import OutputError, RecipeError, SourceError
 from datasetkit.core.text import counted, duration
 from datasetkit.export.dataset.manifest import LEDGER_NAME
@@ -26,7 +26,8 @@ from datasetkit.options.sources import (
     options_of_source,
 )
 from datasetkit.pipeline.build import build as build_parts
-from datasetkit.pipeline.parts import Progress, is_failed
+from datasetkit.pipeline.parts import is_failed
+from datasetkit.pipeline.progress import Progress
 from datasetkit.runtime.checkpoints import PREFIX
 from datasetkit.runtime.progress import OnProgress
 
@@ -59,7 +60,8 @@ def build(
             from threads of this process.
 
     Returns:
-        the finished build.
+        the finished build; for a job of an array (``shard``) that is not the last one, a
+        :class:`~datasetkit.api.built.BuiltShard`, whose dataset cannot be used yet.
 
     Raises:
         RecipeError: there is no such option, or a value is out of range.
@@ -103,6 +105,8 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
         )
     started = time.monotonic()
     manifest = build_parts(recipe, run, on_progress)
+    if manifest is None:
+        return BuiltShard(run.out, str(run.own_shard))
     tally = manifest.tally
     if not tally.kept["record"]:
         most = tally.dropped["record"].most_common(1)

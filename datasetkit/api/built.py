@@ -338,6 +338,38 @@ class Built(Result):
             yield files
 
 
+class BuiltShard(Built):
+    """What one job of an array built, while others are missing; the dataset in the folder cannot be used yet.
+
+    Args:
+        path: folder of the dataset.
+        shard: which shard, as ``INDEX/COUNT``.
+
+    """
+
+    def __init__(self, path: Path, shard: str) -> None:
+        super().__init__(path)
+        self.shard = shard
+
+    def __repr__(self) -> str:
+        return f"BuiltShard({str(self.path)!r}: shard {self.shard})"
+
+    def _repr_html_(self) -> str:
+        """Return the report as HTML."""
+        return Result._repr_html_(self)
+
+    def report(self) -> Iterator[str]:
+        """Yield one line that says what is missing."""
+        yield (
+            f"shard {self.shard} of {self.path} is built; others are not. The last one publishes the dataset, or the "
+            "same command with --finish in place of --shard"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the path and the shard."""
+        return {"path": str(self.path), "shard": self.shard, "is_complete": False}
+
+
 def open_built(folder: str | os.PathLike[str]) -> Built:
     """Open a built folder, or a published dataset.
 

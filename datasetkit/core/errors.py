@@ -82,6 +82,10 @@ class OutputError(DatasetkitError):
     """The output folder contains something that this build must not change."""
 
 
+class BusyError(OutputError):
+    """Another process is building in the output folder."""
+
+
 class BuiltFolderError(DatasetkitError, ValueError):
     """A folder does not contain a built dataset, or one of an unsupported schema version."""
 

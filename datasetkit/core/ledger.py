@@ -52,6 +52,7 @@ class DropReason(Explained):
     RECORD_DROPPED = "record_dropped", "the record that it belongs to was dropped"
     RELABELLED = "relabelled", "masks that models found replaced the source's mask"
     OUT_OF_MEMORY = "out_of_memory", "memory ran out even for this image by itself"
+    WORKER_DIED = "worker_died", "the process that worked on it ended each time, by a crash or for want of memory"
     NOT_FINITE = "not_finite", "the model returned numbers that are not finite"
     EMPTY_MASK = "empty_mask", "the segmenter found no pixel in the box"
     DUPLICATE_MASK = "duplicate_mask", "a better mask covers almost the same pixels and took over its phrases"
@@ -85,6 +86,7 @@ _MAY_PASS_LATER = frozenset(
         DropReason.NOT_AN_IMAGE,
         DropReason.UNREADABLE,
         DropReason.OUT_OF_MEMORY,
+        DropReason.WORKER_DIED,
     }
 )
 

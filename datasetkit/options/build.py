@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -12,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from datasetkit.core.errors import OutputError, RecipeError
 from datasetkit.options.base import Device, Dtype, InstanceOptions, Options, PartOptions, Settings, Typed, local_only
+from datasetkit.options.engines import EngineOptions
 from datasetkit.options.models import PART_REGISTRIES
 from datasetkit.options.presets import preset
 from datasetkit.options.recipe import LimitOptions, Recipe, RecordOptions
@@ -61,15 +61,13 @@ _OutputFolder = Annotated[
 ]
 
 
-class RunOptions(Placement):
+class RunOptions(EngineOptions, Placement):
     """Where and how to build, without an effect on the result."""
 
     panel: ClassVar[str | None] = None
 
     out: _OutputFolder
     """Output folder."""
-    workers: int = Field(default=os.cpu_count() or 1, ge=1)
-    """Number of threads that read and annotate.  [default: one per processor]"""
     overwrite: bool = False
     """Replace another build in OUT."""
     retry_failed: bool = False

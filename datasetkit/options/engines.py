@@ -19,6 +19,8 @@ from datasetkit.runtime.registry import Builtin, Registry, is_dotted
 
 ARRAY = "array"
 PROCESSES = "processes"
+# What a process does in the time that another one takes to start.
+_ITEMS_PER_PROCESS = 250
 # Reading waits for disks and networks, so that a process does more than one thing at a time.
 _THREADS_PER_PROCESS = 2
 
@@ -43,8 +45,8 @@ class WorkerOptions(Options):
     engine: Annotated[str, Typed("NAME")] = PROCESSES
     """Engine that runs the workers: processes (of this machine), ray, or the name of a plug-in."""
     workers: int = Field(default_factory=processor_count, ge=1)
-    """Number of workers. A single worker is this process itself, with as many threads.  [default: one per
-    processor]"""
+    """Number of workers, at most one per part and 250 images; a single one is this process itself, with as many
+    threads.  [default: one per processor]"""
     ray_address: str | None = None
     """Ray cluster to use: its address, or auto.  [default: Ray is started on this machine]"""
 
@@ -66,14 +68,18 @@ class WorkerOptions(Options):
             raise ValueError(f"ray_address is for the engine ray, and the engine is {self.engine}; give --engine ray")
         return self
 
-    def seats(self, tasks: int) -> tuple[Seat, ...]:
+    def seats(self, tasks: int, items: int) -> tuple[Seat, ...]:
         """Return the seats of workers without models.
 
         Args:
             tasks: number of tasks; no more workers are started.
+            items: number of items in all tasks; unless the engine was named, no more workers are started than there is
+                work for, since a process takes seconds to start.
 
         """
         count = min(self.workers, max(tasks, 1))
+        if "engine" not in self.model_fields_set:
+            count = min(count, max(items // _ITEMS_PER_PROCESS, 1))
         if count == 1 and self.engine in {PROCESSES, ARRAY}:
             return (Seat(0, threads=self.workers),)
         return tuple(Seat(number, threads=_THREADS_PER_PROCESS) for number in range(count))

@@ -4,56 +4,37 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from datasetkit import __version__
-from datasetkit.annotation.alignment import KnownObjectAligner
-from datasetkit.annotation.phrases import NounPhraseFinder
-from datasetkit.core.errors import OutputError, RecipeError, SourceError
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import OutputError, RecipeError
 from datasetkit.core.files import real_path
 from datasetkit.core.paths import Place
-from datasetkit.core.protocols import Aligner, PhraseFinder, Source, SourceContext
+from datasetkit.core.protocols import Source
 from datasetkit.core.schema import SCHEMA_VERSION
 from datasetkit.core.text import listed
-from datasetkit.export.dataset.folder import BuildFolder, Found, check_free
+from datasetkit.export.dataset.folder import BuildFolder, Found, check_free, wait_for_turn
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.options.base import PartOptions, is_data
-from datasetkit.options.build import ModelOptions, Placement, RunOptions
-from datasetkit.options.grounding import GroundingOptions
-from datasetkit.options.models import (
-    CAPTIONERS,
-    DETECTORS,
-    FILTERS,
-    GROUNDERS,
-    PHRASE_FINDERS,
-    SEGMENTERS,
-    NounPhraseOptions,
-)
+from datasetkit.options.build import RunOptions
+from datasetkit.options.engines import ARRAY, PROCESSES
 from datasetkit.options.recipe import Recipe
-from datasetkit.options.sources import SOURCES, FolderOptions, HubOptions, ParquetOptions, RowsOptions, TableOptions
-from datasetkit.pipeline.failures import Failures
+from datasetkit.options.sources import FolderOptions, HubOptions, ParquetOptions
+from datasetkit.pipeline.annotators import check_models, model_names
 from datasetkit.pipeline.inputs import Inputs
-from datasetkit.pipeline.parts import Job, OnProgress, Progress, changes_since, is_failed
-from datasetkit.pipeline.promises import FILES, FIND, READ, REFUSAL
-from datasetkit.pipeline.records import Pipeline
-from datasetkit.runtime.parts import make_part, origin_of_options
-from datasetkit.runtime.registry import Origin, Registry
-from datasetkit.runtime.timers import Stages
-from datasetkit.sources.in_memory import InMemorySource
-
-if TYPE_CHECKING:
-    from datasetkit.annotation.describing import Describer
-    from datasetkit.annotation.grounded import GroundedAnnotator
+from datasetkit.pipeline.opening import object_in_use, open_source, parts_in_use
+from datasetkit.pipeline.parts import Job, changes_since, is_failed, total_entries
+from datasetkit.pipeline.progress import OnProgress, Progress
+from datasetkit.pipeline.work import BuildWork
+from datasetkit.runtime.engines.protocol import Engine, Seat
+from datasetkit.runtime.parts import origin_of_options
 
 logger = logging.getLogger(__name__)
-_FETCH_OF_RECIPE = "datasetkit models fetch --preset RECIPE.yaml"
 
 
-def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: None) -> Manifest:
+def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: None) -> Manifest | None:
     """Build a dataset, or continue an interrupted build.
 
     Args:
@@ -63,7 +44,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         on_progress: called before and after models are loaded, at the start and after every entry.
 
     Returns:
-        the manifest of the finished build.
+        the manifest of the finished build; None for a job of an array, unless it is the last one.
 
     Raises:
         SourceError: the source cannot be read at all.
@@ -72,48 +53,107 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         ModelError: a model cannot be loaded.
         OutputError: the folder contains something else.
         PluginError: a plug-in cannot be created, or fails.
+        EngineError: no worker can be kept alive.
 
     """
     recipe = _pinned(recipe)
     _check_place(recipe, run.out)
-    stages = Stages()
-    # The default finder knows more nouns if objects of known categories are looked up, so each user creates its own.
-    finder: PhraseFinder | None = None
-    if not isinstance(recipe.phrases, NounPhraseOptions):
-        finder = make_part(PHRASE_FINDERS, recipe.phrases, FIND)
-    filters = [(one.name, make_part(FILTERS, one, REFUSAL)) for one in recipe.filters]
-    aligner = KnownObjectAligner(finder, key_max=recipe.key_max, objects_known=recipe.source.has_objects)
-    source = _source(recipe, aligner)
-    plugins = _plugins(recipe)
+    _check_shard(run)
+    opened = open_source(recipe)
+    source = opened.source
+    origins = (origin_of_options(registry, part) for registry, part in parts_in_use(recipe))
+    plugins = tuple(origin for origin in origins if origin is not None)
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__, plugins=plugins)
     _check_names(identity, run.out)
     _check_relabel(recipe, source)
     if getattr(recipe.source, "require_description", False) and recipe.source.may_lack_descriptions:
         logger.warning("the source has no descriptions at all, so --require-description drops nothing")
     inputs = Inputs(source, identity.source_fingerprint)
+    check_models(recipe, run)
     is_stale = not run.overwrite and _is_stale(check_free(run.out, identity), identity, recipe, source, inputs, run)
-    annotator = _annotator(recipe, finder, run, stages, on_progress)
-    if annotator is not None:
-        identity = replace(identity, models=annotator.identities)
-    pipeline = Pipeline(
-        recipe, source, aligner, annotator, filters, inputs, window=run.window, workers=run.workers, stages=stages
-    )
-    with BuildFolder(run.out, identity, overwrite=run.overwrite) as folder:
-        job = Job(folder, recipe, source, pipeline, inputs, stages, Failures(run.max_failures), on_progress)
-        if folder.is_blocked:
-            logger.warning("the build that is to replace the dataset in %s is unfinished", run.out)
-        if is_stale:
-            folder.begin("update")
-        is_complete = folder.is_complete and not folder.is_blocked
-        if folder.task in {"build", "update"}:
-            job.carry_out()
-        if run.retry_failed and folder.published is not None and any(map(is_failed, folder.published.parts)):
-            folder.begin("retry")
-        if folder.task == "retry":
-            job.carry_out()
-        elif is_complete:
-            logger.info("%s is complete already; nothing to do", run.out)
-    return Manifest.read(run.out)
+    work = BuildWork(recipe, run, identity.source_fingerprint, opened)
+    models: tuple[ModelIdentity, ...] | None = None
+    with run.open(_seats(recipe, run, source)) as engine:
+        if recipe.grounding is not None:
+            models = _load(engine, work, recipe, on_progress)
+            identity = replace(identity, models=models)
+        with _open_folder(run, identity) as folder:
+            job = Job(folder, recipe, run, opened, inputs, engine, work, models, on_progress)
+            is_complete = _carry_out(job, folder, run, is_stale=is_stale)
+    return Manifest.read(run.out) if is_complete else None
+
+
+def _carry_out(job: Job, folder: BuildFolder, run: RunOptions, *, is_stale: bool) -> bool:
+    """Do what there is to do in a folder; return whether the dataset is complete."""
+    if folder.is_blocked:
+        logger.warning("the build that is to replace the dataset in %s is unfinished", run.out)
+    if is_stale:
+        folder.begin("update")
+    if folder.task == "retry" and run.own_shard is not None:
+        raise RecipeError(f"{run.out}: an unfinished --retry-failed is not for the jobs of an array; leave out --shard")
+    is_done = folder.is_complete and not folder.is_blocked
+    if folder.task in {"build", "update"} and not job.carry_out():
+        return False
+    if run.retry_failed and folder.published is not None and any(map(is_failed, folder.published.parts)):
+        folder.begin("retry")
+    if folder.task == "retry":
+        job.carry_out()
+    elif is_done:
+        logger.info("%s is complete already; nothing to do", run.out)
+    return True
+
+
+def _open_folder(run: RunOptions, identity: BuildIdentity) -> BuildFolder:
+    def open_now() -> BuildFolder:
+        return BuildFolder(run.out, identity, overwrite=run.overwrite)
+
+    return open_now() if run.own_shard is None else wait_for_turn(open_now)
+
+
+def _seats(recipe: Recipe, run: RunOptions, source: Source) -> tuple[Seat, ...]:
+    """Return where workers run: with models one per device, otherwise as many as there is work for.
+
+    Raises:
+        RecipeError: several workers are wanted, but only this process has a part of the recipe.
+
+    """
+    entries = total_entries(source, recipe)
+    parts = -(-entries // recipe.part_size)
+    if run.own_shard is not None:
+        parts = len(range(run.own_shard.index, parts, run.own_shard.count))
+        entries = -(-entries // run.own_shard.count)
+    name = object_in_use(recipe)
+    if name is not None:
+        if run.engine not in {PROCESSES, ARRAY} or run.devices is not None:
+            raise RecipeError(
+                f"{name} is an object of this process, which other processes do not have; name its class, as "
+                "package.module:Class, or leave out --engine and --devices"
+            )
+        return (Seat(0, run.device, threads=run.workers),)
+    if recipe.grounding is not None:
+        return run.model_seats(run.device, parts)
+    return run.seats(parts, entries)
+
+
+def _load(engine: Engine, work: BuildWork, recipe: Recipe, on_progress: OnProgress) -> tuple[ModelIdentity, ...]:
+    """Have the workers load the models; return the weights in use."""
+    names = tuple(model_names(recipe))
+    on_progress(Progress("loading", 0, len(names), ", ".join(names)))
+    models: tuple[ModelIdentity, ...] = engine.start(work)
+    on_progress(Progress("loading", len(names), len(names), ", ".join(names)))
+    return models
+
+
+def _check_shard(run: RunOptions) -> None:
+    """Refuse what one job of an array cannot do without the others."""
+    if run.own_shard is None and not run.finish:
+        return
+    for name in ("overwrite", "retry_failed", "update"):
+        if getattr(run, name):
+            raise RecipeError(
+                f"--{name.replace('_', '-')} is not for the jobs of an array, which share {run.out}; run it without "
+                "--shard, --engine array and --finish"
+            )
 
 
 def _is_stale(
@@ -151,24 +191,6 @@ def _pinned(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"source": source.model_copy(update={"revision": commit})})
 
 
-def _source(recipe: Recipe, aligner: Aligner) -> Source:
-    """Open the source; a plug-in that is a sequence of rows is read as rows."""
-    options = recipe.source
-    context = SourceContext(recipe.image_limits, recipe.license, aligner, recipe.limit)
-    if isinstance(options, RowsOptions) and is_data(options.instance):
-        return InMemorySource(options.instance, options, context)
-    made = make_part(SOURCES, options, {**READ, **FILES}, needs=(), context=context)
-    if hasattr(made, "entries"):
-        if lacking := [name for name in (*READ, "__len__") if not hasattr(made, name)]:
-            raise SourceError(
-                f"source {options.name} has entries, but no method {lacking[0]}; see docs/how-to/plugins.md"
-            )
-        source: Source = made
-        return source
-    table = options if isinstance(options, TableOptions) else RowsOptions(name=options.name)
-    return InMemorySource(made, table, context)
-
-
 def _check_place(recipe: Recipe, out: Path) -> None:
     folders: tuple[Place, ...] = ()
     if isinstance(recipe.source, FolderOptions):
@@ -203,60 +225,3 @@ def _check_relabel(recipe: Recipe, source: Source) -> None:
             "the models would replace the objects of this dataset; add --relabel if that is intended, or keep the "
             "objects and only describe the images: --caption-with in place of --preset"
         )
-
-
-def _annotator(
-    recipe: Recipe, finder: PhraseFinder | None, run: RunOptions, stages: Stages, on_progress: OnProgress
-) -> GroundedAnnotator | Describer | None:
-    if recipe.grounding is None:
-        for name, field in Placement.model_fields.items():
-            if (value := getattr(run, name)) != field.default:
-                raise RecipeError(
-                    f"--{name.replace('_', '-')} {value} is an option of models, but there are none; leave it out, "
-                    "or choose models: --preset, or `grounding` in a recipe"
-                )
-        return None
-    describes = recipe.grounding.recaption or recipe.source.may_lack_descriptions
-    if not (describes or recipe.grounding.finds_objects):
-        raise RecipeError(
-            "every image of this source has a description, so --caption-with writes none; leave it out, or replace "
-            "the descriptions: --set recaption=true"
-        )
-    names = tuple(_model_names(recipe.grounding, describes=describes))
-    on_progress(Progress("loading", 0, len(names), ", ".join(names)))
-    # Loads torch and transformers, which other builds do not need.
-    from datasetkit.pipeline.models import found_models, model_annotator
-
-    options = recipe.grounding
-    command = run.fetch_command(recipe.source.preset) if isinstance(run, ModelOptions) else _FETCH_OF_RECIPE
-    annotator = model_annotator(
-        found_models(options, run.models, describes=describes, fetch_command=command),
-        run,
-        NounPhraseFinder() if finder is None else finder,
-        describes=describes,
-        key_max=recipe.key_max,
-        stages=stages,
-    )
-    on_progress(Progress("loading", len(names), len(names), ", ".join(names)))
-    return annotator
-
-
-def _model_names(options: GroundingOptions, *, describes: bool) -> Iterator[str]:
-    for part in (options.captioner if describes else None, options.detector, options.segmenter, options.similarity):
-        name = getattr(part, "model", None) or getattr(part, "weights", None) or getattr(part, "name", None)
-        if name is not None and name != "given":
-            yield str(name)
-
-
-def _plugins(recipe: Recipe) -> tuple[Origin, ...]:
-    """Return the plug-ins in use; rows that are data are not plug-ins."""
-    grounding = recipe.grounding
-    parts: list[tuple[Registry, PartOptions | None]] = [(PHRASE_FINDERS, recipe.phrases)]
-    if not (isinstance(recipe.source, RowsOptions) and is_data(recipe.source.instance)):
-        parts.append((SOURCES, recipe.source))
-    if grounding is not None:
-        parts += [(CAPTIONERS, grounding.captioner), (SEGMENTERS, grounding.segmenter)]
-        parts.append((GROUNDERS if grounding.is_grounder else DETECTORS, grounding.detector))
-    parts += [(FILTERS, one) for one in recipe.filters]
-    found = (origin_of_options(registry, part) for registry, part in parts if part is not None)
-    return tuple(origin for origin in found if origin is not None)

@@ -1,17 +1,15 @@
-"""The parts of a build, one after the other. Owns which of them are built, and what may replace a published one."""
+"""The plan of a build: its parts. Owns which of them are built, and what may replace a published one."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
-from pyarrow import ArrowException
-
-from datasetkit.core.errors import RecordError, SourceError, SourceFailedError
+from datasetkit.core.detections import ModelIdentity
+from datasetkit.core.errors import OutputError, RecordError, SourceError, SourceFailedError
 from datasetkit.core.label_map import Category, LabelMap, check_label_map
 from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.protocols import Entry, Source
@@ -20,39 +18,20 @@ from datasetkit.export.dataset.accounts import Account, read_accounts
 from datasetkit.export.dataset.describe import describe
 from datasetkit.export.dataset.folder import BuildFolder
 from datasetkit.export.dataset.manifest import Manifest, Part
-from datasetkit.export.dataset.part import PartWriter
+from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.failures import Failures
-from datasetkit.pipeline.inputs import INDEX, FileState, Inputs
+from datasetkit.pipeline.inputs import INDEX, Inputs
+from datasetkit.pipeline.opening import Opened
+from datasetkit.pipeline.progress import OnProgress, PartsProgress, Progress
 from datasetkit.pipeline.records import REASON_MEANINGS, Pipeline
+from datasetkit.pipeline.schedule import Schedule
 from datasetkit.pipeline.splits import Cut
+from datasetkit.pipeline.work import BuildWork, PartResult, PartTask, Terms, as_failure
+from datasetkit.runtime.engines.protocol import Died, Engine, Task
 from datasetkit.runtime.timers import Stages
 
 logger = logging.getLogger(__name__)
-
-# Only slower stages are reported: one that handles more images per second is not a bottleneck.
-_FAST = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The progress of a build.
-
-    Args:
-        stage: "loading" models, "hashing" images, or "building".
-        done: models loaded, or entries done.
-        total: how many there are.
-        detail: further information: the models' names; drops, and the rate of each slow stage, slowest first.
-
-    """
-
-    stage: str
-    done: int
-    total: int
-    detail: str = ""
-
-
-OnProgress = Callable[[Progress], None]
 
 
 def is_failed(part: Part) -> bool:
@@ -67,6 +46,11 @@ def parts_of(source: Source, recipe: Recipe) -> Iterator[tuple[Entry, ...]]:
         if wrong := [entry for entry in part if not isinstance(entry, Entry)]:
             raise SourceError(f"source {recipe.source.name}: an entry is a {type(wrong[0]).__name__}, not an Entry")
         yield part
+
+
+def total_entries(source: Source, recipe: Recipe) -> int:
+    """Return the number of entries that a build reads."""
+    return len(source) if recipe.limit is None else min(len(source), recipe.limit)
 
 
 def changes_since(
@@ -117,12 +101,13 @@ class Job:
     Args:
         folder: the output folder.
         recipe: what to build.
-        source: has the entries.
-        pipeline: turns them into outcomes.
+        run: how to build.
+        opened: the source and its helpers.
         inputs: the files of the source.
-        stages: timers of the pipeline.
-        failures: stops the build if the source fails.
-        on_progress: called at the start and after every entry.
+        engine: does the parts.
+        work: what its workers do.
+        models: weights in use; None if the engine has not been started.
+        on_progress: called at the start and as entries are done.
 
     """
 
@@ -130,52 +115,119 @@ class Job:
         self,
         folder: BuildFolder,
         recipe: Recipe,
-        source: Source,
-        pipeline: Pipeline,
+        run: RunOptions,
+        opened: Opened,
         inputs: Inputs,
-        stages: Stages,
-        failures: Failures,
+        engine: Engine,
+        work: BuildWork,
+        models: tuple[ModelIdentity, ...] | None,
         on_progress: OnProgress,
     ) -> None:
         self._folder = folder
         self._store = folder.parts
         self._recipe = recipe
-        self._source = source
-        self._pipeline = pipeline
+        self._run = run
+        self._opened = opened
+        self._source = opened.source
         self._inputs = inputs
-        self._accounts: dict[int, Account] = {}
-        self._stages = stages
-        self._failures = failures
+        self._engine = engine
+        self._work = work
+        self._models = models
         self._on_progress = on_progress
-        self._total = len(source) if recipe.limit is None else min(len(source), recipe.limit)
-        self._done = self._dropped = 0
+        self._shard = run.own_shard
+        self._accounts: dict[int, Account] = {}
+        self._failures = Failures(run.max_failures)
+        self._cut: Cut | None = None
+        self._count = 0
 
-    def carry_out(self) -> None:
+    def carry_out(self) -> bool:
         """Build the parts that are missing, and publish; on a retry, only improvements.
+
+        Returns:
+            whether the dataset is complete; of the jobs of an array, only the last one completes it.
 
         Raises:
             SourceFailedError: the source failed, or records of the published dataset could not be read.
 
         """
         try:
-            self._build_all()
+            return self._build_all()
         except SourceError as error:
-            self._store.forget(self._failures.parts)  # they contain the first images that could not be read
-            if isinstance(error, SourceFailedError) or not _is_failure(error.__cause__):
+            failed = as_failure(error)
+            if failed is None:
                 raise
-            raise SourceFailedError(str(error)) from error
+            self._store.forget(self._failures.parts)  # they contain images that could not be read
+            if failed is error:
+                raise
+            raise failed from error
 
-    def _build_all(self) -> None:
+    def _build_all(self) -> bool:
         folder, store = self._folder, self._store
-        folder.resume()
-        self._done = self._dropped = 0
+        folder.resume(self._shard)
         former = {part.index: part for part in folder.published.parts} if folder.published else {}
         self._accounts = read_accounts(folder.folder, folder.published) if folder.published else {}
-        self._pipeline.cut = self._cut()
-        self._advance(0, 0)
-        count = 0
+        self._cut = self._find_cut()
+        self._build_missing(former)
+        if self._shard is not None and not (folder.rejoin() and self._is_whole()):
+            return False
+        store.forget([index for index in store.whole if index >= self._count])
+        if folder.task == "retry":
+            self._keep_fuller(former)
+            if store.whole == former:
+                folder.discard()
+                return True
+        else:
+            self._check_losses()
+        stray = self._source.stray_drops() if hasattr(self._source, "stray_drops") else ()
+        manifest = folder.publish(
+            stray, _passed_over(self._source, self._recipe), _label_map(self._source, self._recipe)
+        )
+        describe(store.new, manifest, REASON_MEANINGS, folder.former_card)
+        folder.close()
+        return True
+
+    def _build_missing(self, former: Mapping[int, Part]) -> None:
+        """Have the engine build the parts that are missing."""
+        progress = PartsProgress(self._total(), self._on_progress)
+        missing = self._missing(former, progress)
+        first = next(missing, None)
+        if first is None:
+            return
+        if self._run.finish:
+            count = 1 + sum(1 for _ in missing)
+            raise OutputError(
+                f"{self._folder.folder}: {counted(count, 'part')} of {self._count} {'is' if count == 1 else 'are'} not "
+                f"built, the first is {first.index}; run the jobs of the array again, or leave out --finish, which "
+                "builds them here"
+            )
+        if self._models is None:
+            self._models = self._engine.start(self._work)
+        schedule = Schedule(itertools.chain([first], missing))
+        for event in self._engine.run(schedule.next_task, progress.tell):
+            if isinstance(event, Died):
+                progress.died(event.task)
+                schedule.died(event.task, event.how)
+                continue
+            schedule.done(event.task)
+            if isinstance(event.task.payload, PartTask):
+                self._finish(event.task, event.result, progress)
+
+    def _finish(self, task: Task, result: PartResult, progress: PartsProgress) -> None:
+        index = task.payload.index
+        if result.error is not None:
+            raise result.error
+        self._store.load(index)
+        self._failures.add(index, result.failures)
+        progress.done(task, result.progress)
+
+    def _missing(self, former: Mapping[int, Part], progress: PartsProgress) -> Iterator[PartTask]:
+        """Yield the parts to build, and carry over those that may stay."""
+        store = self._store
+        terms: Terms | None = None
         for index, entries in enumerate(parts_of(self._source, self._recipe)):
-            count = index + 1
+            self._count = index + 1
+            if self._shard is not None and not self._shard.has(index):
+                continue
             if index in store.whole and (changes := self._inputs.changes(entries, store.account(index))):
                 texts = [f"{name} {what}" for name, what in changes.items()]
                 logger.info("part %d is rebuilt: %s", index, listed(texts))
@@ -185,23 +237,26 @@ class Job:
             if index not in store.whole and index in former and self._may_stay(former[index], entries):
                 store.carry_over(former[index], self._accounts.get(index))
             if index in store.whole:
-                self._advance(len(entries), store.whole[index].tally.dropped["record"].total())
+                progress.skip(len(entries), store.whole[index].tally.dropped["record"].total())
             else:
-                self._build(index, entries)
-        store.forget([index for index in store.whole if index >= count])
-        if folder.task == "retry":
-            self._keep_fuller(former)
-            if store.whole == former:
-                folder.discard()
-                return
-        else:
-            self._check_losses()
-        stray = self._source.stray_drops() if hasattr(self._source, "stray_drops") else ()
-        manifest = folder.publish(
-            stray, _passed_over(self._source, self._recipe), _label_map(self._source, self._recipe)
-        )
-        describe(store.new, manifest, REASON_MEANINGS, folder.former_card)
-        folder.close()
+                terms = terms or Terms(store.build, self._models or (), self._cut)
+                yield PartTask(index, entries, terms)
+
+    def _total(self) -> int:
+        """Return the number of entries that this process has to do."""
+        total = total_entries(self._source, self._recipe)
+        if self._shard is None:
+            return total
+        size = self._recipe.part_size
+        starts = range(self._shard.index * size, total, self._shard.count * size)
+        return sum(min(size, total - start) for start in starts)
+
+    def _is_whole(self) -> bool:
+        """Return whether all shards are built."""
+        missing = self._count - sum(index < self._count for index in self._store.whole)
+        if missing:
+            logger.info("%d of %s of the dataset are missing", missing, counted(self._count, "part"))
+        return not missing
 
     def _may_stay(self, part: Part, entries: Sequence[Entry]) -> bool:
         """Return whether a published part is kept without reading anything."""
@@ -212,37 +267,35 @@ class Job:
         account = self._accounts.get(part.index)
         return self._folder.task == "update" and account is not None and not self._inputs.changes(entries, account)
 
-    def _cut(self) -> Cut | None:
+    def _find_cut(self) -> Cut | None:
         """Hash all images and divide them by exact shares, if these are requested."""
         if not self._recipe.splits_exact or self._recipe.splits is None:
             return None
         found: set[str] = set()
+        opened = self._opened
+        reader = Pipeline(
+            self._recipe,
+            opened.source,
+            opened.aligner,
+            None,
+            opened.filters,
+            self._inputs,
+            window=self._run.window,
+            workers=self._run.workers,
+            stages=Stages(),
+        )
+        total = total_entries(self._source, self._recipe)
         entries = itertools.chain.from_iterable(parts_of(self._source, self._recipe))
-        with closing(self._pipeline.hashes(entries)) as hashes:
+        with closing(reader.hashes(entries)) as hashes:
             for done, sha256 in enumerate(hashes, 1):
                 found.update(() if sha256 is None else (sha256,))
-                self._on_progress(Progress("hashing", done, self._total))
+                self._on_progress(Progress("hashing", done, total))
         return Cut.of(found, self._recipe.splits)
 
     def _fits(self, part: Part) -> bool:
         """Return whether all records of a part are in the splits of the exact shares; otherwise it is rebuilt."""
-        cut = self._pipeline.cut
+        cut = self._cut
         return cut is None or all(cut.split(sha256) == split for split, sha256 in self._store.image_splits(part))
-
-    def _build(self, index: int, entries: tuple[Entry, ...]) -> None:
-        self._failures.begin_part(index)
-        with (
-            PartWriter(self._store, index, overlay=self._recipe.overlay) as writer,
-            closing(self._pipeline.run(entries)) as outcomes,
-        ):
-            states: dict[str, FileState] = {}
-            for outcome in outcomes:
-                self._failures.add(outcome)
-                writer.add(outcome)
-                for name, state in outcome.inputs.items():
-                    states.setdefault(name, state)
-                self._advance(1, outcome.row is None)
-            writer.account = self._inputs.account(entries, states)
 
     def _keep_fuller(self, former: dict[int, Part]) -> None:
         """Keep a published part if the new one would lack one of its records, or is equal."""
@@ -290,14 +343,6 @@ class Job:
         if now < before:
             logger.warning("%s held %s before, and now holds %d", self._folder.folder, counted(before, "record"), now)
 
-    def _advance(self, entries: int, dropped: int) -> None:
-        self._done += entries
-        self._dropped += dropped
-        slowest_first = sorted(self._stages.rates.items(), key=lambda stage: stage[1])
-        slow = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
-        detail = " ".join((f"{self._dropped} dropped", *slow))
-        self._on_progress(Progress("building", self._done, self._total, detail))
-
 
 def _passed_over(source: Source, recipe: Recipe) -> tuple[PassedOver, ...]:
     found = tuple(source.passed_over()) if hasattr(source, "passed_over") else ()
@@ -317,12 +362,6 @@ def _label_map(source: Source, recipe: Recipe) -> LabelMap:
     except RecordError as error:
         raise SourceError(f"source {recipe.source.name}: {error}") from error
     return found
-
-
-def _is_failure(cause: BaseException | None) -> bool:
-    """Return whether a source failed, rather than its data being broken: readers raise bare errors for broken data."""
-    is_bare = type(cause) is OSError and cause.errno is None
-    return cause is not None and not is_bare and not isinstance(cause, ValueError | ArrowException)
 
 
 def _digests(part: Part) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ once as fit.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -102,11 +102,21 @@ class Pipeline:
                 )
             yield None if isinstance(item.result, Drop) else item.result.record.source.sha256
 
-    def run(self, entries: Iterable[Entry]) -> Generator[Outcome]:
-        """Yield one outcome per entry, in order."""
+    def run(self, entries: Iterable[Entry], fatal: Container[str] = ()) -> Generator[Outcome]:
+        """Yield one outcome per entry, in order.
+
+        Args:
+            entries: of a part.
+            fatal: ids of records that are dropped without being read, as workers died on them.
+
+        """
+
+        def read_one(entry: Entry) -> _Item:
+            return _Item(entry, _died_on(entry)) if entry.record_id in fatal else self._read(entry)
+
         if self._annotator is None:
-            return map_in_order(lambda entry: self._finish(self._read(entry)), entries, self._workers)
-        read = map_in_order(self._read, entries, self._workers)
+            return map_in_order(lambda entry: self._finish(read_one(entry)), entries, self._workers)
+        read = map_in_order(read_one, entries, self._workers)
         return map_in_order(self._finish, self._annotated(read, self._annotator), self._workers)
 
     def _read(self, entry: Entry) -> _Item:
@@ -187,6 +197,10 @@ class Pipeline:
             return with_phrases(record, record.phrases, self._recipe.key_max)
         with self._stages.timed("align"):
             return self._aligner.align(record)
+
+
+def _died_on(entry: Entry) -> Drop:
+    return Drop("record", entry.record_id, DropReason.WORKER_DIED, "every worker that processed it died")
 
 
 def _annotate(readings: list[Reading], annotator: Annotator) -> list[Reading | Drop]:

@@ -114,6 +114,10 @@ class Registry:
         """Return whether a name is known, or a class, written ``package.module:Class``."""
         return name in self.names or is_dotted(name)
 
+    def is_local(self, name: str) -> bool:
+        """Return whether a part was registered in this process, so that other processes do not know it."""
+        return name in self._registered
+
     def load(self, name: str) -> Any:
         """Import and return the part called ``name``.
 

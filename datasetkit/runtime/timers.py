@@ -7,6 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# Seconds of work and items done, by stage.
+Snapshot = dict[str, tuple[float, int]]
+
 
 class Stages:
     """Working seconds and items done, per stage; thread-safe."""
@@ -34,3 +37,23 @@ class Stages:
         """Items per second of work, per stage, in the order of their first use."""
         with self._lock:
             return {name: self.items[name] / spent for name, spent in self.seconds.items() if spent > 0}
+
+    def snapshot(self) -> Snapshot:
+        """Return what was counted so far."""
+        with self._lock:
+            return {name: (spent, self.items[name]) for name, spent in self.seconds.items()}
+
+    def take(self) -> Snapshot:
+        """Return what was counted since the last call, and start anew."""
+        with self._lock:
+            found = {name: (spent, self.items[name]) for name, spent in self.seconds.items()}
+            self.seconds.clear()
+            self.items.clear()
+        return found
+
+    def add(self, other: Snapshot) -> None:
+        """Add what was counted elsewhere."""
+        with self._lock:
+            for name, (spent, items) in other.items():
+                self.seconds[name] = self.seconds.get(name, 0.0) + spent
+                self.items[name] = self.items.get(name, 0) + items

@@ -4,6 +4,9 @@ While a build runs, everything new is in ``OUT/.build``: ``state.json`` describe
 shards, its ledger and finally a marker of completion. The published dataset in OUT stays complete meanwhile: the new
 one is assembled in ``OUT/.build/new`` and exchanged for it at the end, so that a killed build resumes from complete
 parts, ends in the same bytes, and never leaves less than there was.
+
+One process holds ``lock`` while it plans, and until it has published. The jobs of an array hold it only while they
+plan; then each holds the lock of its shard, and other shards may be built at the same time.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,7 +26,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from datasetkit.core.documents import read_json
-from datasetkit.core.errors import BuiltFolderError, OutputError
+from datasetkit.core.errors import BuiltFolderError, BusyError, OutputError
 from datasetkit.core.files import replace_file
 from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, PassedOver
@@ -32,11 +38,16 @@ from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import CARD_NAME, MANIFEST_NAME, Manifest
 from datasetkit.export.dataset.part_store import PartStore
 from datasetkit.export.dataset.statistics import Statistics
+from datasetkit.runtime.engines.shards import Shard
 
 _JOURNAL = ".build"
 JOURNALS = frozenset({_JOURNAL, f"{_JOURNAL}.new", f"{_JOURNAL}.gone"})
 _STATE = "state.json"
 _LOCK = "lock"
+_SHARD_LOCK = re.compile(r"shard-(\d+)-of-(\d+)\.lock")
+# How long the jobs of an array wait for another one that plans, or publishes.
+_WAIT_S, _EVERY_S = 60.0, 0.1
+_BUILD = "build"  # the key of the build's name in the state
 
 Task = Literal["build", "retry", "update"]
 
@@ -55,12 +66,14 @@ class Found:
         published: manifest of the dataset; None without one.
         pending: identity of the unfinished build; None without one.
         task: its kind: build all parts, or rebuild those with failures, or those with changed input.
+        build: the name of the unfinished build, which its parts have in their markers; None without one.
 
     """
 
     published: Manifest | None
     pending: BuildIdentity | None
     task: Task
+    build: str | None = None
 
     def holds(self, identity: BuildIdentity) -> bool:
         """Whether the published dataset belongs to a build, ignoring the files of the source."""
@@ -90,9 +103,11 @@ def find_build(folder: Path) -> Found:
     try:
         pending: BuildIdentity | None = None
         task: Task = "build"
+        build: str | None = None
         if (journal / _STATE).exists():
             state = read_json(journal / _STATE)
             task = state.pop("task", task)
+            build = state.pop(_BUILD, None)
             pending = BuildIdentity.from_json(state)
         is_whole = (folder / MANIFEST_NAME).exists() and not is_unfinished(folder)
         published = Manifest.read(folder) if is_whole else None
@@ -101,7 +116,7 @@ def find_build(folder: Path) -> Found:
         raise OutputError(f"{folder} contains no build ({error}); give another --out") from error
     if pending is None and published is None and others - (JOURNALS - {_JOURNAL}):
         raise OutputError(f"{folder} is not empty and contains no build; give another --out")
-    return Found(published, pending, task)
+    return Found(published, pending, task, build)
 
 
 def check_free(folder: Path, identity: BuildIdentity) -> Found:
@@ -147,11 +162,13 @@ class BuildFolder:
         self._fresh = folder / f"{_JOURNAL}.new"
         self._gone = folder / f"{_JOURNAL}.gone"
         self._lock: FileLock | None = None
+        self._shard_lock: FileLock | None = None
         found = find_build(folder)
         for leftover in (self._fresh, self._gone):
             shutil.rmtree(leftover, ignore_errors=True)
         if self._journal.exists():
             self._take_lock()
+            self._check_shards()
             if is_begun(self._journal):
                 self._finish_exchange()
                 found = find_build(folder)
@@ -165,6 +182,7 @@ class BuildFolder:
             self._start("build")
         elif found.pending is not None and found.pending.is_same_but_source(identity):
             self.task = found.task
+            self.parts.build = found.build or _new_name()
             replace_file(self._journal / _STATE, self._state_text(found.task))
 
     def __enter__(self) -> BuildFolder:
@@ -172,6 +190,7 @@ class BuildFolder:
 
     def __exit__(self, *exception: object) -> None:
         self._release_lock()
+        self._release_shard()
 
     @property
     def is_complete(self) -> bool:
@@ -192,10 +211,42 @@ class BuildFolder:
             )
         self._start(task)
 
-    def resume(self) -> frozenset[int]:
-        """Prepare the journal for resuming; return the numbers of the complete parts."""
-        self.parts.resume((_STATE, _LOCK))
+    def resume(self, shard: Shard | None = None) -> frozenset[int]:
+        """Prepare the journal for resuming; return the numbers of the complete parts.
+
+        Args:
+            shard: the parts that this process builds while others build theirs, which this allows from now on; None
+                for all parts.
+
+        Raises:
+            BusyError: another process is building this shard, or shards of another count.
+
+        """
+        locks = [path.name for path in self._journal.iterdir() if _SHARD_LOCK.fullmatch(path.name)]
+        self.parts.resume((_STATE, _LOCK, *locks), (lambda _: True) if shard is None else shard.has)
+        if shard is not None:
+            self._check_shards(shard)
+            self._shard_lock = self._locked(f"shard-{shard.index}-of-{shard.count}.lock")
+            self._release_lock()
         return frozenset(self.parts.whole)
+
+    def rejoin(self) -> bool:
+        """End the work at a shard; return whether this process is the last one, and may publish.
+
+        It is not if another shard is being built, or if another process has published meanwhile.
+        """
+        self._release_shard()
+        try:
+            self._take_lock(_WAIT_S)
+            self._check_shards()
+        except BusyError:
+            self._release_lock()
+            return False
+        if find_build(self.folder).build != self.parts.build:
+            self._release_lock()
+            return False
+        self.parts.resume((_STATE, _LOCK))
+        return True
 
     def publish(
         self, stray: Iterable[Drop], passed_over: Iterable[PassedOver] = (), label_map: LabelMap = ()
@@ -236,6 +287,7 @@ class BuildFolder:
         """Start a journal without parts; the published dataset is unchanged."""
         _ = self.former_card  # a card that cannot be kept is refused before anything is built
         self.task = task
+        self.parts.build = _new_name()
         if self._lock is not None:
             for path in self._journal.glob("part-*.json"):
                 path.unlink()
@@ -253,24 +305,48 @@ class BuildFolder:
             raise self._busy() from None
 
     def _state_text(self, task: Task) -> bytes:
-        return json.dumps(self._identity.to_json() | {"task": task}).encode()
+        return json.dumps(self._identity.to_json() | {"task": task, _BUILD: self.parts.build}).encode()
 
-    def _take_lock(self) -> None:
+    def _take_lock(self, wait_s: float = 0) -> None:
         """Keep other processes out; the system releases the lock when this process ends, however it ends."""
-        lock = FileLock(self._journal / _LOCK, timeout=0, thread_local=False)
+        self._lock = self._locked(_LOCK, wait_s)
+
+    def _locked(self, name: str, wait_s: float = 0) -> FileLock:
+        lock = FileLock(self._journal / name, timeout=wait_s, thread_local=False)
         try:
             lock.acquire()
-        except Timeout:
+        except (Timeout, FileNotFoundError):  # the journal may just have been removed
             raise self._busy() from None
-        self._lock = lock
+        return lock
 
-    def _busy(self) -> OutputError:
-        return OutputError(f"another process is building {self.folder}; wait until it ends, or give another --out")
+    def _check_shards(self, allowed: Shard | None = None) -> None:
+        """Refuse to go on while shards are being built, except other ones of the same count."""
+        for path in self._journal.iterdir():
+            found = _SHARD_LOCK.fullmatch(path.name)
+            if found is not None and (allowed is None or int(found[2]) != allowed.count):
+                lock = FileLock(path, timeout=0, thread_local=False)
+                try:
+                    lock.acquire()
+                except Timeout:
+                    self._release_lock()
+                    raise BusyError(
+                        f"another process is building shard {found[1]}/{found[2]} of {self.folder}; wait until it "
+                        "ends, or give another --out"
+                    ) from None
+                lock.release()
+
+    def _busy(self) -> BusyError:
+        return BusyError(f"another process is building {self.folder}; wait until it ends, or give another --out")
 
     def _release_lock(self) -> None:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _release_shard(self) -> None:
+        if self._shard_lock is not None:
+            self._shard_lock.release()
+            self._shard_lock = None
 
     def _remove_journal(self) -> None:
         if os.name == "nt":  # Windows cannot move a folder with an open file
@@ -278,3 +354,29 @@ class BuildFolder:
         self._journal.replace(self._gone)
         self._release_lock()
         shutil.rmtree(self._gone)
+
+
+def _new_name() -> str:
+    return secrets.token_hex(8)
+
+
+def open_parts(folder: Path, build: str) -> PartStore:
+    """Open the parts of a running build for a worker, which holds no lock."""
+    return PartStore(folder, folder / _JOURNAL, build)
+
+
+def wait_for_turn(open_folder: Callable[[], BuildFolder]) -> BuildFolder:
+    """Open the folder of a build as soon as no other job of an array is planning in it.
+
+    Raises:
+        OutputError: see :class:`BuildFolder`; another process is building all of it.
+
+    """
+    end = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            return open_folder()
+        except BusyError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(_EVERY_S)

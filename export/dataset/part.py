@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from datasetkit.core.files import file_sha256
@@ -51,10 +52,10 @@ class PartWriter:
     """
 
     def __init__(self, store: PartStore, index: int, *, overlay: bool) -> None:
-        self._store = store
-        self._index = index
+        self._build = store.build
+        self._attempt = store.attempt(index)
         self._overlay = overlay
-        self._writers: dict[str, ShardWriter] = {}
+        self._writers: dict[str, tuple[Path, ShardWriter]] = {}
         self._stack = ExitStack()
         self._tally = Tally()
         self._drops: list[Drop] = []
@@ -67,13 +68,14 @@ class PartWriter:
     def __exit__(self, kind: type[BaseException] | None, *error_and_trace: Any) -> None:
         self._stack.__exit__(kind, *error_and_trace)
         if kind is not None:
+            self._attempt.abandon()
             return
         shards = []
-        for split, writer in sorted(self._writers.items()):
-            path = self._store.part_path(self._index, split)
+        for split, (path, writer) in sorted(self._writers.items()):
             size = writer.close()
             shards.append(Shard(path.name, split, size.rows, size.bytes, file_sha256(path)))
-        self._store.finish_part(Part(self._index, tuple(shards), self._tally), self._drops, self._notices, self.account)
+        part = Part(self._attempt.index, tuple(shards), self._tally)
+        self._attempt.commit(self._build, part, self._drops, self._notices, self.account)
 
     def add(self, outcome: Outcome) -> None:
         """Write and count one outcome; outcomes arrive in the order of their entries."""
@@ -91,7 +93,7 @@ class PartWriter:
         if outcome.row is not None:
             self._tally.kept["record"] += 1
             if outcome.split not in self._writers:
-                path = self._store.part_path(self._index, outcome.split)
+                path = self._attempt.shard_path(outcome.split)
                 writer = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
-                self._writers[outcome.split] = writer
-            self._writers[outcome.split].write(outcome.row)
+                self._writers[outcome.split] = path, writer
+            self._writers[outcome.split][1].write(outcome.row)

@@ -1,32 +1,102 @@
 """The parts of a running build: shards, ledger and marker of each. Owns the files of parts in the journal of OUT.
 
-A part is complete once it has a marker, and parts of the published dataset may be carried over unchanged. Nothing here
-depends on who builds a part, or in which order.
+Every attempt at a part writes files of its own, ``part-00007.ATTEMPT*``. The part is complete once its marker,
+``part-00007.json``, names an attempt: the marker is created by one attempt only, so that a worker that finishes late
+changes nothing, and a marker names the build that it belongs to. Parts of the published dataset may be carried over
+unchanged. Nothing here depends on who builds a part, or in which order.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datasetkit.core.documents import load_json, read_json
-from datasetkit.core.files import replace_file, whole_file
+from datasetkit.core.documents import load_json
+from datasetkit.core.files import whole_file
 from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, Notice, PassedOver, Tally
 from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
+from datasetkit.export.dataset.journal import LocalJournal
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
 from datasetkit.export.dataset.plain_json import read_events
 from datasetkit.export.dataset.reading import iter_shard
+
+_OF_PART = re.compile(r"part-(\d+)\.")
+
+
+class Attempt:
+    """One attempt at a part.
+
+    Args:
+        journal: where its files are written.
+        index: number of the part.
+
+    """
+
+    def __init__(self, journal: LocalJournal, index: int) -> None:
+        self._journal = journal
+        self.index = index
+        self.name = secrets.token_hex(4)
+        self._shards: list[str] = []
+
+    def shard_path(self, split: str) -> Path:
+        """Return where the shard of a split is to be written."""
+        name = f"{_stem(self.index, self.name)}-{split}.parquet"
+        self._shards.append(name)
+        return self._journal.scratch(name)
+
+    def commit(
+        self, build: str, part: Part, drops: Iterable[Drop], notices: Iterable[Notice], account: Account | None
+    ) -> None:
+        """Mark the part as complete, unless another attempt was faster.
+
+        Args:
+            build: the build that the part is of; a marker of another one is replaced.
+            part: what was written.
+            drops: for the ledger.
+            notices: for the ledger.
+            account: recorded state of the input files.
+
+        """
+        for name in self._shards:
+            self._journal.keep(name)
+        lines = [_drop_line(part.index, drop) for drop in drops]
+        for notice in notices:
+            event = {"part": part.index, "event": "notice", "record_id": notice.record_id, "kind": notice.kind}
+            if notice.detail:
+                event["detail"] = notice.detail
+            lines.append(json.dumps(event, ensure_ascii=False) + "\n")
+        self.note(build, part, lines, account)
+
+    def note(self, build: str, part: Part, lines: Iterable[str], account: Account | None) -> None:
+        """Write the ledger and the account of a part, and then its marker."""
+        journal, marker = self._journal, _marker(self.index)
+        journal.write(_account(self.index, self.name), json.dumps(account).encode())
+        journal.write(_ledger(self.index, self.name), "".join(lines).encode())
+        data = json.dumps({"build": build, "attempt": self.name, "part": part.to_json()}).encode()
+        if not journal.create(marker, data):
+            if _read_marker(journal, self.index, build) is not None:
+                self.abandon()
+                return
+            journal.remove(marker)
+            journal.create(marker, data)
+
+    def abandon(self) -> None:
+        """Remove the files of the attempt."""
+        for name in (*self._shards, _account(self.index, self.name), _ledger(self.index, self.name)):
+            self._journal.remove(name)
 
 
 class PartStore:
@@ -38,68 +108,72 @@ class PartStore:
 
     Attributes:
         new: folder in which the new dataset is assembled.
+        build: the build that the parts are of; set when it is begun or resumed.
         whole: complete parts by number.
 
     """
 
-    def __init__(self, folder: Path, journal: Path) -> None:
+    def __init__(self, folder: Path, journal: Path, build: str = "") -> None:
         self._folder = folder
         self._journal = journal
+        self._files = LocalJournal(journal)
         self.new = journal / NEW
+        self.build = build
         self.whole: dict[int, Part] = {}
+        self._attempts: dict[int, str] = {}
 
-    def resume(self, others: Iterable[str]) -> None:
-        """Prepare the journal for resuming.
+    def resume(self, others: Iterable[str], is_own: Callable[[int], bool] = lambda _: True) -> None:
+        """Prepare the journal for resuming, before any worker starts: remove what no complete part needs.
 
         Args:
             others: names of other files there, which are kept.
+            is_own: whether a part, given by number, is built by this driver; files of other parts are kept.
 
         """
-        parts = self._read_parts()
-        self.whole = {part.index: part for part in parts}
-        for source, target in self._final_names()[1].items():
-            if source.parent == self._journal and (self.new / target).exists():
-                (self.new / target).replace(source)
+        self.whole, self._attempts = {}, {}
+        names = set(self._files.names())
+        for name in names:
+            found = re.fullmatch(r"part-(\d+)\.json", name)
+            if found is not None:
+                self.load(int(found[1]))
+        if (self.new / DATA_FOLDER).is_dir():
+            for source, target in self._final_names()[1].items():
+                if source.parent == self._journal and (self.new / target).exists():
+                    (self.new / target).replace(source)
         shutil.rmtree(self.new, ignore_errors=True)
-        kept = {*others}
-        for part in parts:
-            files = (self._marker(part.index), self._ledger(part.index), self._account(part.index))
-            kept |= {path.name for path in files}
-        kept |= {shard.path for part in parts for shard in part.shards}
-        for path in self._journal.iterdir():
-            if path.name not in kept:
-                path.unlink()
+        kept = {*others, *(name for index in self.whole for name in self._names(index))}
+        for name in names - kept:
+            found = _OF_PART.match(name)
+            if found is None or is_own(int(found[1])):
+                self._files.remove(name)
 
-    def part_path(self, index: int, split: str) -> Path:
-        """Return the path of the shard of a part and split until it is published."""
-        return self._journal / f"part-{index:05d}-{split}.parquet"
+    def attempt(self, index: int) -> Attempt:
+        """Begin an attempt at a part."""
+        return Attempt(self._files, index)
 
-    def finish_part(
-        self, part: Part, drops: Iterable[Drop], notices: Iterable[Notice], account: Account | None = None
-    ) -> None:
-        """Mark a part as complete: write its ledger and the account of its input files, and then its marker."""
-        lines = [_drop_line(part.index, drop) for drop in drops]
-        for notice in notices:
-            event = {"part": part.index, "event": "notice", "record_id": notice.record_id, "kind": notice.kind}
-            if notice.detail:
-                event["detail"] = notice.detail
-            lines.append(json.dumps(event, ensure_ascii=False) + "\n")
-        self._note(part, lines, account)
+    def load(self, index: int) -> Part | None:
+        """Read the marker of a part; return the part if it is complete, which is then among :attr:`whole`."""
+        found = _read_marker(self._files, index, self.build)
+        if found is None:
+            return None
+        self._attempts[index], self.whole[index] = found
+        return found[1]
 
     def account(self, index: int) -> Account | None:
         """Read the recorded state of the input files of a complete part."""
-        path = self._account(index)
-        account: Account | None = read_json(path) if path.exists() else None
+        account: Account | None = load_json(self._files.read(_account(index, self._attempts[index])))
         return account
 
     def carry_over(self, part: Part, account: Account | None) -> None:
         """Carry over a part of the published dataset; its shards are linked when the new dataset is published."""
-        self._note(part, self._published_lines.get(part.index, []), account)
+        lines = self._published_lines.get(part.index, [])
+        self.attempt(part.index).note(self.build, part, lines, account)
+        self.load(part.index)
 
     def forget(self, indices: Iterable[int]) -> None:
         """Drop parts, so that they are rebuilt."""
         for index in indices:
-            self._marker(index).unlink(missing_ok=True)
+            self._files.remove(_marker(index))
             self.whole.pop(index, None)
 
     def kept_ids(self, part: Part) -> Iterator[str]:
@@ -116,8 +190,7 @@ class PartStore:
 
     def dropped_records(self, index: int) -> dict[str, dict[str, Any]]:
         """Read the drops of records of a complete part from its ledger, by record id."""
-        with self._ledger(index).open(encoding="utf-8") as lines:
-            events = [load_json(line) for line in lines]
+        events = [load_json(line) for line in self._ledger_text(index).split("\n") if line]
         return {event["id"]: event for event in events if event["event"] == "dropped" and event["scope"] == "record"}
 
     def put_together(
@@ -144,7 +217,7 @@ class PartStore:
             partial.open("w", encoding="utf-8", newline="\n") as ledger,
         ):
             for part in parts:
-                ledger.write(self._ledger(part.index).read_text(encoding="utf-8"))
+                ledger.write(self._ledger_text(part.index))
             for drop in stray:
                 stray_tally.read[drop.scope] += 1
                 stray_tally.add_drop(drop)
@@ -186,30 +259,43 @@ class PartStore:
         is_published = shard.path.startswith(f"{DATA_FOLDER}/")
         return (self._folder if is_published else self._journal) / shard.path
 
-    def _note(self, part: Part, lines: Iterable[str], account: Account | None) -> None:
-        replace_file(self._account(part.index), json.dumps(account).encode())
-        replace_file(self._ledger(part.index), "".join(lines).encode())
-        replace_file(self._marker(part.index), json.dumps(part.to_json()).encode())
-        self.whole[part.index] = part
+    def _ledger_text(self, index: int) -> str:
+        return self._files.read(_ledger(index, self._attempts[index])).decode()
 
-    def _read_parts(self) -> list[Part]:
-        """Read the markers of the parts; a part with a damaged marker, or that of another part, counts as not built."""
-        parts = []
-        for path in self._journal.glob("part-*.json"):
-            with suppress(KeyError, TypeError, ValueError, AttributeError, RecursionError):
-                part = Part.from_json(read_json(path))
-                if path == self._marker(part.index):
-                    parts.append(part)
-        return parts
+    def _names(self, index: int) -> Iterator[str]:
+        """Yield the names of the files of a complete part."""
+        attempt = self._attempts[index]
+        yield from (_marker(index), _ledger(index, attempt), _account(index, attempt))
+        yield from (shard.path for shard in self.whole[index].shards)
 
-    def _marker(self, index: int) -> Path:
-        return self._journal / f"part-{index:05d}.json"
 
-    def _account(self, index: int) -> Path:
-        return self._journal / f"part-{index:05d}.inputs"
+def _read_marker(journal: LocalJournal, index: int, build: str) -> tuple[str, Part] | None:
+    """Read the attempt that completed a part, and the part; None if there is none, or the marker is of another build.
 
-    def _ledger(self, index: int) -> Path:
-        return self._journal / f"part-{index:05d}.jsonl"
+    A part with a damaged marker, or that of another part, counts as not built.
+    """
+    with suppress(FileNotFoundError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        found = load_json(journal.read(_marker(index)))
+        part = Part.from_json(found["part"])
+        if found["build"] == build and part.index == index and isinstance(found["attempt"], str):
+            return found["attempt"], part
+    return None
+
+
+def _stem(index: int, attempt: str) -> str:
+    return f"part-{index:05d}.{attempt}"
+
+
+def _marker(index: int) -> str:
+    return f"part-{index:05d}.json"
+
+
+def _account(index: int, attempt: str) -> str:
+    return f"{_stem(index, attempt)}.inputs"
+
+
+def _ledger(index: int, attempt: str) -> str:
+    return f"{_stem(index, attempt)}.jsonl"
 
 
 def _drop_line(part: int | None, drop: Drop) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import datasetkit.export.dataset.describe
-import datasetkit.pipeline.build
+import datasetkit.pipeline.opening
 from datasetkit.export.dataset.accounts import accounts_path
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.options import Recipe
@@ -92,10 +92,10 @@ def scenario(
 def warm_up(folder: Path) -> None:
     """Import once, before any fork, what every build would import again; skip the plots, which take longest."""
     recipe = source_of(folder)
-    aligner = datasetkit.pipeline.build.KnownObjectAligner(
+    aligner = datasetkit.pipeline.opening.KnownObjectAligner(
         key_max=recipe.key_max, objects_known=recipe.source.has_objects
     )
-    datasetkit.pipeline.build.KnownObjectAligner = lambda *_, **__: aligner
+    datasetkit.pipeline.opening.KnownObjectAligner = lambda *_, **__: aligner
     datasetkit.export.dataset.describe.write_plots = lambda *_: ()
     build(recipe, RunOptions(out=folder / "out", workers=2))
 

@@ -20,7 +20,7 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
-from datasetkit.pipeline.parts import Progress
+from datasetkit.pipeline.progress import Progress
 from tests.pipeline.builders import (
     built,
     caption,

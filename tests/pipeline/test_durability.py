@@ -18,7 +18,7 @@ from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.verification.verify import verify_files
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
-from datasetkit.pipeline.parts import Progress
+from datasetkit.pipeline.progress import Progress
 from datasetkit.sources.coco import CocoSource
 from tests.pipeline.builders import built, contents, folder_recipe, make_image, put, reasons
 from tests.pipeline.sources import coco_of, source_of

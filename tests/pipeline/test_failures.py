@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.options.sources import RowsOptions
 from datasetkit.pipeline.build import build
-from datasetkit.pipeline.failures import Failures
-from datasetkit.pipeline.parts import Progress
+from datasetkit.pipeline.failures import Failures, PartFailures, check_part
+from datasetkit.pipeline.progress import Progress
 from tests.pipeline.builders import built, contents, folder_recipe, make_image, put, reasons
 from tests.pipeline.sources import coco_of, source_of
 
@@ -49,24 +50,45 @@ MISSING, SEEN = dropped(DropReason.MISSING), dropped(DropReason.DUPLICATE_ID)
     ],
 )
 def test_where_a_build_stops(most: int | None, outcomes: list[Outcome], stops_at: int | None) -> None:
-    failures = Failures(most)
-    failures.begin_part(0)
+    failures = PartFailures()
     for number, outcome in enumerate(outcomes, start=1):
+        failures = failures.with_outcome(outcome)
         if number == stops_at:
             with pytest.raises(SourceFailedError, match="could not be read, the last: why; finished parts are kept"):
-                failures.add(outcome)
+                check_part(failures, number, most)
             return
-        failures.add(outcome)
+        check_part(failures, number, most)
     assert stops_at is None
 
 
-def test_run_of_failures_spans_parts() -> None:
+def found(*outcomes: Outcome) -> PartFailures:
+    failures = PartFailures()
+    for outcome in outcomes:
+        failures = failures.with_outcome(outcome)
+    return failures
+
+
+@pytest.mark.parametrize("order", [range(9), reversed(range(9)), [4, 0, 8, 2, 6, 1, 3, 5, 7]])
+def test_run_of_failures_spans_parts(order: Iterable[int]) -> None:
+    parts = [found(*[FAILED] * 3), found(KEPT, FAILED, FAILED), *[found(*[FAILED] * 3)] * 5, found(FAILED, KEPT)]
+    parts += [found(KEPT)]
     failures = Failures(None)
-    for part in range(9):
-        failures.begin_part(part)
-        failures.add(KEPT if part == 2 else FAILED)
-        failures.add(FAILED)
-    assert failures.parts == set(range(2, 9))
+    for index in order:
+        failures.add(index, parts[index])
+    assert sorted(failures.parts) == list(range(8))
+    longer = Failures(None)
+    for index, part in enumerate(parts[:7]):
+        longer.add(index, part)
+    with pytest.raises(SourceFailedError, match=r"^20 images in a row"):
+        longer.add(7, found(FAILED, FAILED, FAILED, KEPT))
+
+
+def test_failures_of_all_parts_are_counted() -> None:
+    failures = Failures(3)
+    failures.add(5, found(FAILED, KEPT, FAILED))
+    failures.add(1, found(KEPT))
+    with pytest.raises(SourceFailedError, match=r"^3 images could not be read"):
+        failures.add(0, found(KEPT, FAILED, KEPT))
 
 
 @pytest.mark.slow

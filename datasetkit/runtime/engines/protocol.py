@@ -107,7 +107,8 @@ class Engine(Protocol):
         Args:
             next_task: returns the next task, or None if there is none now. It is asked again after each result, so a
                 task can be given again after its worker died.
-            on_tell: called in this thread with what workers report on their tasks.
+            on_tell: called in this thread with what workers report on their tasks. A report replaces earlier ones of
+                its task, so that an engine may leave some out.
 
         Raises:
             EngineError: no worker can be kept alive.

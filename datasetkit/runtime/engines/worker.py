@@ -13,6 +13,8 @@ import pickle
 import queue
 import sys
 import threading
+import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,17 +22,33 @@ from datasetkit.runtime.engines.protocol import Work
 from datasetkit.runtime.engines.transport import portable
 
 _LEFT = 1
+_EVERY_S = 0.2
 
 
 class _Forward(logging.Handler):
     """Sends log records to the driver, which shows them as its own."""
 
-    def __init__(self, send: Any) -> None:
+    def __init__(self, send: Callable[[tuple[str, Any]], None]) -> None:
         super().__init__()
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
         self._send(("log", (record.name, record.levelno, record.getMessage())))
+
+
+class _Teller:
+    """Reports progress of one task: the first report, and then at most a few per second."""
+
+    def __init__(self, send: Callable[[tuple[str, Any]], None]) -> None:
+        self._send = send
+        self._next = 0.0
+
+    def tell(self, value: Any) -> None:
+        """Report, unless the last report was just now."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _EVERY_S
+            self._send(("told", value))
 
 
 def main(descriptor: int) -> None:
@@ -53,7 +71,7 @@ def main(descriptor: int) -> None:
         hello, do = work.start(seat)
         send(("ready", hello))
         while True:
-            send(("done", do(tasks.get(), lambda value: send(("told", value)))))
+            send(("done", do(tasks.get(), _Teller(send).tell)))
     except BaseException as error:  # noqa: BLE001 - raised again by the driver
         send(("raised", portable(error)))
         os._exit(_LEFT)

@@ -164,6 +164,7 @@ def test_detections_are_counted_beside_annotations(tmp_path: Path) -> None:
         folder.resume()
         with PartWriter(folder.parts, 0, overlay=False) as writer:
             writer.add(OUTCOME)
+        assert folder.parts.load(0) is not None
         tally = folder.publish(()).tally
         folder.close()
     assert tally.read == {"record": 1, "annotation": 2, "detection": 5}

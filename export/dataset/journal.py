@@ -1,0 +1,130 @@
+"""The journal of a build: a folder of small and large files, each whole or not there. Owns how files appear in it.
+
+Workers write parts into it while the driver watches, so that every file appears at once, and one that has to be unique
+is created by one of them only. Nothing here knows what a file contains.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from datasetkit.core.files import flush_to_disk, naming, replace_file
+
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+
+
+class Journal(Protocol):
+    """Files of a running build by name; names have no folders."""
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all files."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return a file.
+
+        Raises:
+            FileNotFoundError: there is none of that name.
+
+        """
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, or replace it."""
+        ...
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file unless there is one, and return whether it did; of several processes, one does."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one."""
+        ...
+
+    def scratch(self, name: str) -> Path:
+        """Return where a large file of that name is to be written on this machine, whole, before :meth:`keep`."""
+        ...
+
+    def keep(self, name: str) -> None:
+        """Make what was written to :meth:`scratch` a file of the journal."""
+        ...
+
+
+class LocalJournal:
+    """A journal in a folder of this machine, or of a file system that several machines share.
+
+    Attributes:
+        folder: the folder.
+
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all files; see :class:`Journal`."""
+        return [path.name for path in self.folder.iterdir() if not path.is_dir()]
+
+    def read(self, name: str) -> bytes:
+        """Return a file; see :class:`Journal`."""
+        return (self.folder / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, or replace it; see :class:`Journal`."""
+        replace_file(self.folder / name, data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file unless there is one; see :class:`Journal`.
+
+        A file appears whole under a second name by a hard link, which fails where the name is taken. Where the file
+        system has no hard links, it is written under its name directly, and a reader may see its beginning only.
+        """
+        path = self.folder / name
+        beside = self.folder / f"{name}.{secrets.token_hex(4)}"
+        with naming(path):
+            _write_durably(beside, data)
+            try:
+                os.link(beside, path)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                with suppress(FileExistsError):
+                    _write_durably(path, data)
+                    return True
+                return False
+            finally:
+                beside.unlink(missing_ok=True)
+            flush_to_disk(self.folder)
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one; see :class:`Journal`."""
+        (self.folder / name).unlink(missing_ok=True)
+
+    def scratch(self, name: str) -> Path:
+        """Return its own path, since nobody reads a file that no marker names; see :class:`Journal`."""
+        return self.folder / name
+
+    def keep(self, name: str) -> None:
+        """Do nothing more: the file is where it belongs, and its writer has flushed it; see :class:`Journal`."""
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """Write a new file and flush it.
+
+    Raises:
+        FileExistsError: there is one.
+
+    """
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
