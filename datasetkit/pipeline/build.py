@@ -105,7 +105,7 @@ def _carry_out(job: Job, folder: BuildFolder, run: RunOptions, *, is_stale: bool
 
 def _open_folder(run: RunOptions, identity: BuildIdentity) -> BuildFolder:
     def open_now() -> BuildFolder:
-        return BuildFolder(run.out, identity, overwrite=run.overwrite)
+        return BuildFolder(run.out, identity, overwrite=run.overwrite, shard=run.own_shard)
 
     return open_now() if run.own_shard is None else wait_for_turn(open_now)
 

@@ -163,7 +163,7 @@ class Job:
 
     def _build_all(self) -> bool:
         folder, store = self._folder, self._store
-        folder.resume(self._shard)
+        folder.resume()
         former = {part.index: part for part in folder.published.parts} if folder.published else {}
         self._accounts = read_accounts(folder.folder, folder.published) if folder.published else {}
         self._cut = self._find_cut()

@@ -140,7 +140,8 @@ def check_free(folder: Path, identity: BuildIdentity) -> Found:
 class BuildFolder:
     """OUT, open for one build; a context manager that keeps other processes out.
 
-    OUT is created if missing. With ``overwrite`` another build in it is replaced; one that kept nothing always is.
+    OUT is created if missing. With ``overwrite`` another build in it is replaced; one that kept nothing always is. A
+    job of an array gives its ``shard``, whose parts it builds while other jobs build theirs.
 
     Attributes:
         parts: store of the parts.
@@ -153,7 +154,9 @@ class BuildFolder:
 
     """
 
-    def __init__(self, folder: Path, identity: BuildIdentity, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, folder: Path, identity: BuildIdentity, *, overwrite: bool = False, shard: Shard | None = None
+    ) -> None:
         self.folder = folder
         self.parts = PartStore(folder, folder / _JOURNAL)
         self.task: Task | None = None
@@ -162,13 +165,14 @@ class BuildFolder:
         self._fresh = folder / f"{_JOURNAL}.new"
         self._gone = folder / f"{_JOURNAL}.gone"
         self._lock: FileLock | None = None
+        self._shard = shard
         self._shard_lock: FileLock | None = None
         found = find_build(folder)
         for leftover in (self._fresh, self._gone):
             shutil.rmtree(leftover, ignore_errors=True)
         if self._journal.exists():
             self._take_lock()
-            self._check_shards()
+            self._check_shards(shard)
             if is_begun(self._journal):
                 self._finish_exchange()
                 found = find_build(folder)
@@ -211,21 +215,15 @@ class BuildFolder:
             )
         self._start(task)
 
-    def resume(self, shard: Shard | None = None) -> frozenset[int]:
+    def resume(self) -> frozenset[int]:
         """Prepare the journal for resuming; return the numbers of the complete parts.
 
-        Args:
-            shard: the parts that this process builds while others build theirs, which this allows from now on; None
-                for all parts.
-
-        Raises:
-            BusyError: another process is building this shard, or shards of another count.
-
+        From now on, a job of an array allows others to build their shards.
         """
         locks = [path.name for path in self._journal.iterdir() if _SHARD_LOCK.fullmatch(path.name)]
+        shard = self._shard
         self.parts.resume((_STATE, _LOCK, *locks), (lambda _: True) if shard is None else shard.has)
         if shard is not None:
-            self._check_shards(shard)
             self._shard_lock = self._locked(f"shard-{shard.index}-of-{shard.count}.lock")
             self._release_lock()
         return frozenset(self.parts.whole)
@@ -319,21 +317,25 @@ class BuildFolder:
             raise self._busy() from None
         return lock
 
-    def _check_shards(self, allowed: Shard | None = None) -> None:
-        """Refuse to go on while shards are being built, except other ones of the same count."""
+    def _check_shards(self, own: Shard | None = None) -> None:
+        """Refuse to go on while shards are being built, except other ones of the same count as one's own."""
         for path in self._journal.iterdir():
             found = _SHARD_LOCK.fullmatch(path.name)
-            if found is not None and (allowed is None or int(found[2]) != allowed.count):
-                lock = FileLock(path, timeout=0, thread_local=False)
-                try:
-                    lock.acquire()
-                except Timeout:
-                    self._release_lock()
-                    raise BusyError(
-                        f"another process is building shard {found[1]}/{found[2]} of {self.folder}; wait until it "
-                        "ends, or give another --out"
-                    ) from None
-                lock.release()
+            if found is None:
+                continue
+            shard = Shard(int(found[1]), int(found[2]))
+            if own is not None and own.count == shard.count and own.index != shard.index:
+                continue
+            lock = FileLock(path, timeout=0, thread_local=False)
+            try:
+                lock.acquire()
+            except Timeout:
+                self._release_lock()
+                raise BusyError(
+                    f"another process is building shard {shard} of {self.folder}; wait until it ends, or give another "
+                    "--out"
+                ) from None
+            lock.release()
 
     def _busy(self) -> BusyError:
         return BusyError(f"another process is building {self.folder}; wait until it ends, or give another --out")
