@@ -15,6 +15,7 @@ from datasetkit.core.errors import DatasetkitError
 from datasetkit.core.results import Result
 from datasetkit.core.text import one_line
 from datasetkit.export.formats import FORMATS
+from datasetkit.options.engines import ENGINES
 from datasetkit.options.heads import FAMILIES, SCORES
 from datasetkit.options.models import (
     CAPTIONERS,
@@ -35,7 +36,7 @@ from datasetkit.runtime.registry import Registry
 
 _GIB = 1 << 30
 _MODELS = (CAPTIONERS, DETECTORS, SEGMENTERS, GROUNDERS, PHRASE_FINDERS)
-_PLUGGABLE = (*_MODELS, FILTERS, SOURCES, FORMATS, FAMILIES, SCORES)
+_PLUGGABLE = (*_MODELS, FILTERS, SOURCES, FORMATS, FAMILIES, SCORES, ENGINES)
 _SHIPPED: dict[str, tuple[Registry, Any]] = {
     "detector": (DETECTORS, GroundingDinoOptions(model=f"{PREFIX}detector")),
     "segmenter": (SEGMENTERS, SamOptions(model=f"{PREFIX}segmenter")),

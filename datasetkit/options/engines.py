@@ -21,8 +21,6 @@ ARRAY = "array"
 PROCESSES = "processes"
 # What a process does in the time that another one takes to start.
 _ITEMS_PER_PROCESS = 250
-# Reading waits for disks and networks, so that a process does more than one thing at a time.
-_THREADS_PER_PROCESS = 2
 
 ENGINES = Registry(
     "engine",
@@ -68,13 +66,14 @@ class WorkerOptions(Options):
             raise ValueError(f"ray_address is for the engine ray, and the engine is {self.engine}; give --engine ray")
         return self
 
-    def seats(self, tasks: int, items: int) -> tuple[Seat, ...]:
+    def seats(self, tasks: int, items: int, threads: int = 1) -> tuple[Seat, ...]:
         """Return the seats of workers without models.
 
         Args:
             tasks: number of tasks; no more workers are started.
             items: number of items in all tasks; unless the engine was named, no more workers are started than there is
                 work for, since a process takes seconds to start.
+            threads: number of threads of each worker, if there are several.
 
         """
         count = min(self.workers, max(tasks, 1))
@@ -82,7 +81,7 @@ class WorkerOptions(Options):
             count = min(count, max(items // _ITEMS_PER_PROCESS, 1))
         if count == 1 and self.engine in {PROCESSES, ARRAY}:
             return (Seat(0, threads=self.workers),)
-        return tuple(Seat(number, threads=_THREADS_PER_PROCESS) for number in range(count))
+        return tuple(Seat(number, threads=threads) for number in range(count))
 
     def open(self, seats: Sequence[Seat]) -> Engine:
         """Return the engine, which starts its workers when it is told to.

@@ -14,11 +14,12 @@ from pydantic_core import to_jsonable_python
 from datasetkit.core.errors import RecipeError
 from datasetkit.core.limits import MOST_PIXELS, ImageLimits
 from datasetkit.core.paths import Place, absolute
+from datasetkit.core.remote import RemotePath
 from datasetkit.options.base import Options, Several, Typed
 from datasetkit.options.files import read_options
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import Filter, NounPhraseOptions, PhraseFinder
-from datasetkit.options.sources import Source
+from datasetkit.options.sources import HubOptions, Source
 
 
 def _read_shares(value: object) -> object:
@@ -134,6 +135,12 @@ class Recipe(RecordOptions, _Parts):
         """Return the source's options that are paths or URIs, each as a list."""
         options = ((name, item if isinstance(item, tuple) else (item,)) for name, item in self.source)
         return [(name, items) for name, items in options if items and isinstance(items[0], Place)]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the source, or a part of it, is in a store or on the Hub, so that reading waits for a network."""
+        places = [place for _, found in self._source_places() for place in found]
+        return isinstance(self.source, HubOptions) or any(isinstance(place, RemotePath) for place in places)
 
     def check_places(self) -> None:
         """Refuse missing paths, such as those of a recipe read in another folder.

@@ -33,6 +33,9 @@ from datasetkit.runtime.parts import origin_of_options
 
 logger = logging.getLogger(__name__)
 
+# Threads of a worker that read from a network, which answers one request after a while and many at the same time.
+_REMOTE_THREADS = 16
+
 
 def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: None) -> Manifest | None:
     """Build a dataset, or continue an interrupted build.
@@ -132,7 +135,7 @@ def _seats(recipe: Recipe, run: RunOptions, source: Source) -> tuple[Seat, ...]:
         return (Seat(0, run.device, threads=run.workers),)
     if recipe.grounding is not None:
         return run.model_seats(run.device, parts)
-    return run.seats(parts, entries)
+    return run.seats(parts, entries, _REMOTE_THREADS if recipe.is_remote else 1)
 
 
 def _load(engine: Engine, work: BuildWork, recipe: Recipe, on_progress: OnProgress) -> tuple[ModelIdentity, ...]:

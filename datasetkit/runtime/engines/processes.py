@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Self
@@ -66,13 +66,18 @@ class Processes:
         """Start all workers; see :class:`~datasetkit.runtime.engines.protocol.Engine`."""
         self._work = pickle.dumps(work)
         self._workers = [_Worker(seat, self._work) for seat in self._seats]
-        while True:
+        return self._await_workers(any)
+
+    def _await_workers(self, enough: Callable[[Iterable[bool]], bool]) -> Any:
+        """Wait until enough workers are ready, ``any`` or ``all``; return what the last of them says about itself."""
+        hello: Any = None
+        while not enough(worker.is_ready for worker in self._workers):
             for worker, message in self._messages():
                 if message is None:
                     self._replace(worker)
                 elif message[0] == "ready":
-                    worker.is_ready = True
-                    return message[1]
+                    worker.is_ready, hello = True, message[1]
+        return hello
 
     def run(self, next_task: Callable[[], Task | None], on_tell: Callable[[Task, Any], None]) -> Iterator[Done | Died]:
         """Do tasks; see :class:`~datasetkit.runtime.engines.protocol.Engine`."""

@@ -1,0 +1,93 @@
+"""How builds from given masks scale from one worker to two, by engine.
+
+    python -m benchmarks.engines [--count 1200] [--ray]
+
+Start-up, planning and publishing are excluded: what is timed is the work that is parted, from the moment that all
+workers are ready to the last part. Runs with one and with two workers alternate, and the fastest of each counts, as
+other programs only slow them down. All builds must have the same bytes. The exit code is 1 if a gate fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks.coco_copies import write_copies
+from datasetkit.options import Recipe
+from datasetkit.options.build import RunOptions
+from datasetkit.pipeline.build import build
+from datasetkit.runtime.engines.processes import Processes
+from datasetkit.runtime.engines.protocol import Died, Done, Task, Work
+
+GATE = 1.8
+
+
+class TimedProcesses(Processes):
+    """Processes whose work is timed once all of them have started."""
+
+    seconds: ClassVar[list[float]] = []
+
+    def __init__(self, seats: Any, address: str | None = None) -> None:  # noqa: ARG002 - that of every engine
+        super().__init__(seats)
+
+    def start(self, work: Work) -> Any:
+        """Start all workers, and wait for each of them."""
+        hello = super().start(work)
+        self._await_workers(all)
+        return hello
+
+    def run(self, next_task: Callable[[], Task | None], on_tell: Callable[[Task, Any], None]) -> Iterator[Done | Died]:
+        """Do tasks, and note how long that took."""
+        start = time.perf_counter()
+        yield from super().run(next_task, on_tell)
+        self.seconds.append(time.perf_counter() - start)
+
+
+def timed(recipe: Recipe, out: Path, engine: str, workers: int, seconds: list[float]) -> float:
+    """Build once; return the seconds of the parted work."""
+    build(recipe, RunOptions(out=out, engine=engine, workers=workers))
+    return seconds.pop()
+
+
+def main() -> int:
+    """Compare one worker with two; return the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=1200)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--ray", action="store_true", help="compare actors of Ray, too")
+    options = parser.parse_args()
+    engines = {"processes": ("benchmarks.engines:TimedProcesses", TimedProcesses.seconds)}
+    if options.ray:
+        from benchmarks.ray_engine import TimedRay
+
+        engines["ray"] = ("benchmarks.ray_engine:TimedRay", TimedRay.seconds)
+    is_met = True
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_copies(options.count, folder / "in")
+        source = {"name": "coco", "images": folder / "in/images"}
+        source |= {key: folder / f"in/{key}.json" for key in ("instances", "captions")}
+        recipe = Recipe.checked({"source": source, "part_size": max(options.count // 12, 1)})
+        digests = set()
+        for engine, (path, seconds) in engines.items():
+            fastest = {1: float("inf"), 2: float("inf")}
+            for repeat in range(options.repeats):
+                for workers in fastest:
+                    out = folder / f"{engine}-{workers}-{repeat}"
+                    spent = timed(recipe, out, path, workers, seconds)
+                    fastest[workers] = min(fastest[workers], spent)
+                    digests.add((out / "manifest.json").read_bytes())
+            ratio = fastest[1] / fastest[2]
+            is_met &= ratio >= GATE
+            rates = ", ".join(f"{workers}: {options.count / spent:.0f} records/s" for workers, spent in fastest.items())
+            print(f"{engine}: {rates}; ratio {ratio:.2f} (at least {GATE})")
+        print(f"{len(digests)} different manifests of all builds (1)")
+    return int(not is_met or len(digests) > 1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
