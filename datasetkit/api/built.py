@@ -181,7 +181,7 @@ class Built(Result):
 
         """
         from datasetkit.export.dataset.plots import write_plots
-        from datasetkit.export.dataset.statistics import compute_statistics
+        from datasetkit.export.dataset.statistics_counter import compute_statistics
         from datasetkit.export.dataset.statistics_tables import StatisticsReport
 
         statistics = compute_statistics(self._folder, self.manifest)

@@ -15,7 +15,8 @@ from datasetkit.export.dataset.card.sections import merge_card
 from datasetkit.export.dataset.licenses import card_license, license_text
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, CARD_NAME, IMAGES, LICENSE_NAME, RECIPE_NAME, Manifest
 from datasetkit.export.dataset.samples import write_samples
-from datasetkit.export.dataset.statistics import Statistics, compute_statistics
+from datasetkit.export.dataset.statistics import Statistics
+from datasetkit.export.dataset.statistics_counter import compute_statistics
 from datasetkit.options import recipe_yaml
 
 

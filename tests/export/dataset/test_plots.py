@@ -16,7 +16,7 @@ from datasetkit.core.drawing import object_colour
 from datasetkit.core.schema import record_to_row
 from datasetkit.export.dataset.plots import count_labels, share_labels, write_plots
 from datasetkit.export.dataset.samples import draw_sheet, sample_rows, write_samples
-from datasetkit.export.dataset.statistics import compute_statistics
+from datasetkit.export.dataset.statistics_counter import compute_statistics
 from tests.export.folders import bare_record, record, rows_of, write_folder
 
 
