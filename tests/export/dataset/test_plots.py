@@ -86,6 +86,17 @@ def test_one_sample_has_an_ambiguous_phrase(tmp_path: Path) -> None:
     ]
 
 
+def test_samples_are_read_from_their_shards_alone(tmp_path: Path) -> None:
+    rows = rows_of([record(number) if number % 3 else bare_record(number) for number in range(40)])
+    manifest = write_folder(tmp_path, {"train": [rows[place : place + 2] for place in range(0, 40, 2)]}, described=False)
+    chosen = list(sample_rows(tmp_path, manifest))
+    others = [shard for place, shard in enumerate(manifest.shards) if place not in {0, 2, 5, 7, 10, 12, 15, 17}]
+    for shard in others:
+        (tmp_path / shard.path).unlink()
+    assert list(sample_rows(tmp_path, manifest)) == chosen
+    assert len(others) == 12
+
+
 def test_ambiguous_words_are_underlined_with_dashes() -> None:
     certain = replace(record(1), phrases=record(1).phrases[:1])
     dashed, plain = (np.asarray(draw_sheet([record_to_row(one)])) for one in (record(1), certain))
