@@ -88,7 +88,9 @@ def test_one_sample_has_an_ambiguous_phrase(tmp_path: Path) -> None:
 
 def test_samples_are_read_from_their_shards_alone(tmp_path: Path) -> None:
     rows = rows_of([record(number) if number % 3 else bare_record(number) for number in range(40)])
-    manifest = write_folder(tmp_path, {"train": [rows[place : place + 2] for place in range(0, 40, 2)]}, described=False)
+    manifest = write_folder(
+        tmp_path, {"train": [rows[place : place + 2] for place in range(0, 40, 2)]}, described=False
+    )
     chosen = list(sample_rows(tmp_path, manifest))
     others = [shard for place, shard in enumerate(manifest.shards) if place not in {0, 2, 5, 7, 10, 12, 15, 17}]
     for shard in others:
