@@ -170,6 +170,8 @@ class BuildFolder:
             self._take_lock()
             self._check_shards()
             if is_begun(self._journal):
+                self.parts.build = found.build or ""
+                self.parts.load_all()
                 self._finish_exchange()
                 found = find_build(folder)
         self.published = found.published

@@ -130,12 +130,7 @@ class PartStore:
             is_own: whether a part, given by number, is built by this driver; files of other parts are kept.
 
         """
-        self.whole, self._attempts = {}, {}
-        names = set(self._files.names())
-        for name in names:
-            found = re.fullmatch(r"part-(\d+)\.json", name)
-            if found is not None:
-                self.load(int(found[1]))
+        names = self.load_all()
         if (self.new / DATA_FOLDER).is_dir():
             for source, target in self._final_names()[1].items():
                 if source.parent == self._journal and (self.new / target).exists():
@@ -146,6 +141,16 @@ class PartStore:
             found = _OF_PART.match(name)
             if found is None or is_own(int(found[1])):
                 self._files.remove(name)
+
+    def load_all(self) -> set[str]:
+        """Read the markers of all parts; return the names of all files in the journal."""
+        self.whole, self._attempts = {}, {}
+        names = set(self._files.names())
+        for name in names:
+            found = re.fullmatch(r"part-(\d+)\.json", name)
+            if found is not None:
+                self.load(int(found[1]))
+        return names
 
     def attempt(self, index: int) -> Attempt:
         """Begin an attempt at a part."""
