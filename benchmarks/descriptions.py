@@ -31,7 +31,7 @@ from datasetkit.core.schema import record_to_row
 from datasetkit.export.dataset.preview import write_preview
 from datasetkit.export.dataset.preview_cards import PreviewCards
 from datasetkit.export.dataset.samples import draw_sheet
-from datasetkit.export.dataset.statistics import StatisticsCounter
+from datasetkit.export.dataset.statistics_counter import StatisticsCounter
 from datasetkit.sources.texts import without_markup
 
 MAX_RATIO, LEAST_SECONDS = 2.6, 0.05
@@ -86,7 +86,7 @@ def seconds(record: Record, text: str, aligner: KnownObjectAligner, page: Path) 
     whole = aligner.align(replace(record, description=without_markup(text) or None))
     pixels = load_image(record.image.data, record.image.name).pixels
     row = record_to_row(whole, encode_jpeg(draw_overlay(pixels, whole.key_objects)))
-    counter = StatisticsCounter(["train"])
+    counter = StatisticsCounter()
     counter.add_row("train", row)
     cards = PreviewCards()
     cards.add(whole)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import itertools
 import os
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -181,7 +180,7 @@ class Built(Result):
 
         """
         from datasetkit.export.dataset.plots import write_plots
-        from datasetkit.export.dataset.statistics import compute_statistics
+        from datasetkit.export.dataset.statistics_counter import compute_statistics
         from datasetkit.export.dataset.statistics_tables import StatisticsReport
 
         statistics = compute_statistics(self._folder, self.manifest)
@@ -196,7 +195,7 @@ class Built(Result):
 
         Args:
             out: the file to write; None writes FOLDER.html next to the folder.
-            limit: largest number of records to show.
+            limit: largest number of records to show; those of a larger dataset are spread over it.
 
         Raises:
             BuiltFolderError: a shard cannot be read.
@@ -209,13 +208,13 @@ class Built(Result):
         if real_path(destination).is_relative_to(real_path(folder)):
             raise OutputError(f"{destination} is inside the dataset folder; give another --out")
         check_page(destination, f"{name}.html")
+        from datasetkit.export.dataset.excerpt import spread_records
         from datasetkit.export.dataset.preview import write_preview
         from datasetkit.export.dataset.preview_cards import PreviewCards
-        from datasetkit.export.dataset.reading import iter_records, naming_row
+        from datasetkit.export.dataset.reading import naming_row
 
         cards = PreviewCards()
-        records = (found for shard in self.manifest.shards for found in iter_records(folder / shard.path))
-        for where, record in itertools.islice(records, options.limit):
+        for where, record in spread_records(folder, self.manifest, options.limit):
             with naming_row(where):
                 cards.add(record)
         return Page(destination, write_preview(cards, destination, name, total), total)

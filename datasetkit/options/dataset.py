@@ -39,7 +39,7 @@ class PreviewOptions(BuiltOptions):
     out: Annotated[Path | None, Typed("FILE")] = None
     """HTML file to write.  [default: FOLDER.html next to FOLDER]"""
     limit: int = Field(default=200, ge=1)
-    """Number of records to show, from the first on."""
+    """Largest number of records to show; those of a larger dataset are spread over it."""
 
 
 class ExportOptions(BuiltOptions):

@@ -182,7 +182,7 @@ class Job:
         manifest = folder.publish(
             stray, _passed_over(self._source, self._recipe), _label_map(self._source, self._recipe)
         )
-        describe(store.new, manifest, REASON_MEANINGS, folder.former_card)
+        describe(store.new, manifest, store.statistics(), REASON_MEANINGS, folder.former_card)
         folder.close()
         return True
 

@@ -15,27 +15,28 @@ from datasetkit.export.dataset.card.sections import merge_card
 from datasetkit.export.dataset.licenses import card_license, license_text
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, CARD_NAME, IMAGES, LICENSE_NAME, RECIPE_NAME, Manifest
 from datasetkit.export.dataset.samples import write_samples
-from datasetkit.export.dataset.statistics import Statistics, compute_statistics
+from datasetkit.export.dataset.statistics import Statistics
 from datasetkit.options import recipe_yaml
 
 
 def describe(
     folder: Path,
     manifest: Manifest,
+    statistics: Statistics,
     reason_meanings: Mapping[str, str] | None = None,
     former_card: str | None = None,
 ) -> Manifest:
     """Write everything except shards and manifest, from which it all follows.
 
-    The manifest is rewritten, and returned, with the names of files that not every folder has. The new card keeps what
-    the owner of ``former_card`` wrote; for ``reason_meanings`` see :func:`render_card`.
+    Of the shards, only those with a sample are read. The manifest is rewritten, and returned, with the names of files
+    that not every folder has. The new card keeps what the owner of ``former_card`` wrote; for ``reason_meanings`` see
+    :func:`render_card`.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
 
     """
     write_text(folder / RECIPE_NAME, recipe_yaml(manifest.recipe))
-    statistics = compute_statistics(folder, manifest)
     statistics.write(folder)
     licenses = statistics.total.licenses
     lists_licenses = "license_link" in card_license(licenses, LICENSE_NAME)

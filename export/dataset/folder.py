@@ -174,6 +174,8 @@ class BuildFolder:
             self._take_lock()
             self._check_shards(shard)
             if is_begun(self._journal):
+                self.parts.build = found.build or ""
+                self.parts.load_all()
                 self._finish_exchange()
                 found = find_build(folder)
         self.published = found.published

@@ -42,6 +42,11 @@ def shard_path(split: str, index: int, count: int) -> str:
     return f"{DATA_FOLDER}/{split}-{index:05d}-of-{count:05d}.parquet"
 
 
+def split_rank(split: str) -> tuple[bool, str]:
+    """Return the sort key of splits: ``train`` first, then by name."""
+    return split != "train", split
+
+
 def is_shard_name(path: str) -> bool:
     """Whether a path, relative to the built folder, is that of a shard."""
     return _SHARD_NAME.fullmatch(path) is not None
@@ -136,9 +141,9 @@ class Manifest:
 
     @property
     def shards(self) -> tuple[Shard, ...]:
-        """Every shard, split by split (``train`` first, then by name), in order of their number."""
+        """Every shard, split by split (see :func:`split_rank`), in order of their number."""
         shards = [shard for part in self.parts for shard in part.shards]
-        return tuple(sorted(shards, key=lambda shard: (shard.split != "train", shard.split, shard.path)))
+        return tuple(sorted(shards, key=lambda shard: (split_rank(shard.split), shard.path)))
 
     @property
     def split_rows(self) -> dict[str, int]:

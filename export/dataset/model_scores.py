@@ -7,8 +7,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from datasetkit.core.record import Scores
+from datasetkit.export.dataset.plain_json import require_counts
 
 SCORE_NAMES = tuple(item.name for item in fields(Scores))
 _PARTS = 1000
@@ -49,7 +51,30 @@ class ScoreCounter:
         for name, counts in self._counts.items():
             value = scores[name]
             if value is not None:
-                counts[round(_PARTS * value)] += 1
+                counts[round(_PARTS * float(value))] += 1
+
+    def update(self, other: ScoreCounter) -> None:
+        """Add the scores of other objects."""
+        for name, counts in other._counts.items():
+            self._counts[name].update(counts)
+
+    def to_json(self) -> dict[str, list[list[int]]]:
+        """Return pairs of thousandths and their count, by score, as plain JSON."""
+        return {name: [list(pair) for pair in sorted(counts.items())] for name, counts in self._counts.items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ScoreCounter:
+        """Read what :meth:`to_json` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not of that form.
+
+        """
+        counter = cls()
+        for name, counts in counter._counts.items():
+            counts.update(dict(value[name]))
+            require_counts(*counts, *counts.values())
+        return counter
 
     def finish(self) -> dict[str, ScoreSummary]:
         """Return the statistics of all measured scores, by name."""

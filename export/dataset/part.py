@@ -17,6 +17,7 @@ from datasetkit.export.dataset.accounts import Account
 from datasetkit.export.dataset.manifest import Part, Shard
 from datasetkit.export.dataset.part_store import PartStore
 from datasetkit.export.dataset.shards import ShardWriter
+from datasetkit.export.dataset.statistics_counter import StatisticsCounter, uncompressed_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class PartWriter:
         self._writers: dict[str, tuple[Path, ShardWriter]] = {}
         self._stack = ExitStack()
         self._tally = Tally()
+        self._counter = StatisticsCounter()
         self._drops: list[Drop] = []
         self._notices: list[Notice] = []
         self.account: Account | None = None
@@ -74,8 +76,9 @@ class PartWriter:
         for split, (path, writer) in sorted(self._writers.items()):
             size = writer.close()
             shards.append(Shard(path.name, split, size.rows, size.bytes, file_sha256(path)))
+            self._counter.add_bytes(split, uncompressed_bytes(path))
         part = Part(self._attempt.index, tuple(shards), self._tally)
-        self._attempt.commit(self._build, part, self._drops, self._notices, self.account)
+        self._attempt.commit(self._build, part, self._counter, self._drops, self._notices, self.account)
 
     def add(self, outcome: Outcome) -> None:
         """Write and count one outcome; outcomes arrive in the order of their entries."""
@@ -97,3 +100,4 @@ class PartWriter:
                 writer = self._stack.enter_context(ShardWriter(path, overlay=self._overlay))
                 self._writers[outcome.split] = path, writer
             self._writers[outcome.split][1].write(outcome.row)
+            self._counter.add_row(outcome.split, outcome.row)

@@ -2,8 +2,9 @@
 
 Every attempt at a part writes files of its own, ``part-00007.ATTEMPT*``. The part is complete once its marker,
 ``part-00007.json``, names an attempt: the marker is created by one attempt only, so that a worker that finishes late
-changes nothing, and a marker names the build that it belongs to. Parts of the published dataset may be carried over
-unchanged. Nothing here depends on who builds a part, or in which order.
+changes nothing. It also names the build that it belongs to, and has the counts of the part's rows, so that publishing
+reads no shard again. Parts of the published dataset may be carried over unchanged. Nothing here depends on who builds a
+part, or in which order.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from datasetkit.core.documents import load_json
+from datasetkit.core.errors import OutputError
 from datasetkit.core.files import whole_file
 from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, Notice, PassedOver, Tally
@@ -30,8 +31,11 @@ from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.journal import LocalJournal
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
+from datasetkit.export.dataset.part_marker import PartMarker, marker_name
 from datasetkit.export.dataset.plain_json import read_events
 from datasetkit.export.dataset.reading import iter_shard
+from datasetkit.export.dataset.statistics import Statistics
+from datasetkit.export.dataset.statistics_counter import StatisticsCounter
 
 _OF_PART = re.compile(r"part-(\d+)\.")
 
@@ -58,13 +62,20 @@ class Attempt:
         return self._journal.scratch(name)
 
     def commit(
-        self, build: str, part: Part, drops: Iterable[Drop], notices: Iterable[Notice], account: Account | None
+        self,
+        build: str,
+        part: Part,
+        counts: StatisticsCounter,
+        drops: Iterable[Drop],
+        notices: Iterable[Notice],
+        account: Account | None,
     ) -> None:
         """Mark the part as complete, unless another attempt was faster.
 
         Args:
             build: the build that the part is of; a marker of another one is replaced.
             part: what was written.
+            counts: of its rows.
             drops: for the ledger.
             notices: for the ledger.
             account: recorded state of the input files.
@@ -78,16 +89,18 @@ class Attempt:
             if notice.detail:
                 event["detail"] = notice.detail
             lines.append(json.dumps(event, ensure_ascii=False) + "\n")
-        self.note(build, part, lines, account)
+        self.note(build, part, counts, lines, account)
 
-    def note(self, build: str, part: Part, lines: Iterable[str], account: Account | None) -> None:
-        """Write the ledger and the account of a part, and then its marker."""
-        journal, marker = self._journal, _marker(self.index)
+    def note(
+        self, build: str, part: Part, counts: StatisticsCounter, lines: Iterable[str], account: Account | None
+    ) -> None:
+        """Write the ledger and the account of a part, and then its marker, which has the counts of its rows."""
+        journal, marker = self._journal, marker_name(self.index)
         journal.write(_account(self.index, self.name), json.dumps(account).encode())
         journal.write(_ledger(self.index, self.name), "".join(lines).encode())
-        data = json.dumps({"build": build, "attempt": self.name, "part": part.to_json()}).encode()
+        data = PartMarker(build, self.name, part, counts).to_bytes()
         if not journal.create(marker, data):
-            if _read_marker(journal, self.index, build) is not None:
+            if PartMarker.read(journal, self.index, build) is not None:
                 self.abandon()
                 return
             journal.remove(marker)
@@ -130,12 +143,7 @@ class PartStore:
             is_own: whether a part, given by number, is built by this driver; files of other parts are kept.
 
         """
-        self.whole, self._attempts = {}, {}
-        names = set(self._files.names())
-        for name in names:
-            found = re.fullmatch(r"part-(\d+)\.json", name)
-            if found is not None:
-                self.load(int(found[1]))
+        names = self.load_all()
         if (self.new / DATA_FOLDER).is_dir():
             for source, target in self._final_names()[1].items():
                 if source.parent == self._journal and (self.new / target).exists():
@@ -147,17 +155,42 @@ class PartStore:
             if found is None or is_own(int(found[1])):
                 self._files.remove(name)
 
+    def load_all(self) -> set[str]:
+        """Read the markers of all parts; return the names of all files in the journal."""
+        self.whole, self._attempts = {}, {}
+        names = set(self._files.names())
+        for name in names:
+            found = re.fullmatch(r"part-(\d+)\.json", name)
+            if found is not None:
+                self.load(int(found[1]))
+        return names
+
     def attempt(self, index: int) -> Attempt:
         """Begin an attempt at a part."""
         return Attempt(self._files, index)
 
     def load(self, index: int) -> Part | None:
         """Read the marker of a part; return the part if it is complete, which is then among :attr:`whole`."""
-        found = _read_marker(self._files, index, self.build)
+        found = PartMarker.read(self._files, index, self.build)
         if found is None:
             return None
-        self._attempts[index], self.whole[index] = found
-        return found[1]
+        self._attempts[index], self.whole[index] = found.attempt, found.part
+        return found.part
+
+    def statistics(self) -> Statistics:
+        """Add up the counts that the complete parts left.
+
+        Raises:
+            OutputError: a part is no longer complete.
+
+        """
+        total = StatisticsCounter()
+        for index in sorted(self.whole):
+            found = PartMarker.read(self._files, index, self.build)
+            if found is None:
+                raise OutputError(f"{marker_name(index)} in {self._journal} changed while it was read; build again")
+            total.update(found.counts)
+        return total.finish()
 
     def account(self, index: int) -> Account | None:
         """Read the recorded state of the input files of a complete part."""
@@ -165,15 +198,23 @@ class PartStore:
         return account
 
     def carry_over(self, part: Part, account: Account | None) -> None:
-        """Carry over a part of the published dataset; its shards are linked when the new dataset is published."""
+        """Carry over a part of the published dataset; its shards are linked when the new dataset is published.
+
+        Raises:
+            BuiltFolderError: a shard of it cannot be read.
+
+        """
         lines = self._published_lines.get(part.index, [])
-        self.attempt(part.index).note(self.build, part, lines, account)
+        counts = StatisticsCounter()
+        for shard in part.shards:
+            counts.add_shard(shard.split, self._shard(shard))
+        self.attempt(part.index).note(self.build, part, counts, lines, account)
         self.load(part.index)
 
     def forget(self, indices: Iterable[int]) -> None:
         """Drop parts, so that they are rebuilt."""
         for index in indices:
-            self._files.remove(_marker(index))
+            self._files.remove(marker_name(index))
             self.whole.pop(index, None)
 
     def kept_ids(self, part: Part) -> Iterator[str]:
@@ -265,29 +306,12 @@ class PartStore:
     def _names(self, index: int) -> Iterator[str]:
         """Yield the names of the files of a complete part."""
         attempt = self._attempts[index]
-        yield from (_marker(index), _ledger(index, attempt), _account(index, attempt))
+        yield from (marker_name(index), _ledger(index, attempt), _account(index, attempt))
         yield from (shard.path for shard in self.whole[index].shards)
-
-
-def _read_marker(journal: LocalJournal, index: int, build: str) -> tuple[str, Part] | None:
-    """Read the attempt that completed a part, and the part; None if there is none, or the marker is of another build.
-
-    A part with a damaged marker, or that of another part, counts as not built.
-    """
-    with suppress(FileNotFoundError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        found = load_json(journal.read(_marker(index)))
-        part = Part.from_json(found["part"])
-        if found["build"] == build and part.index == index and isinstance(found["attempt"], str):
-            return found["attempt"], part
-    return None
 
 
 def _stem(index: int, attempt: str) -> str:
     return f"part-{index:05d}.{attempt}"
-
-
-def _marker(index: int) -> str:
-    return f"part-{index:05d}.json"
 
 
 def _account(index: int, attempt: str) -> str:

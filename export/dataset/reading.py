@@ -6,6 +6,7 @@ a time.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ _BATCH_ROWS = 16
 # Pages are read one by one; with pre_buffer on, pyarrow keeps every row group until the last row is read.
 _BUFFER_BYTES = 2**20
 _DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)
+_ALL = range(sys.maxsize)
 Row = dict[str, Any]
 
 
@@ -91,8 +93,10 @@ def iter_rows(folder: Path, manifest: Manifest, columns: Sequence[str] | None = 
             yield shard, row
 
 
-def iter_records(path: Path) -> Iterator[tuple[str, Record]]:
+def iter_records(path: Path, rows: range = _ALL) -> Iterator[tuple[str, Record]]:
     """Yield the records of a shard in order, each after the name of its row; overlays are not read.
+
+    ``rows`` are consecutive row numbers, from 0; only row groups with one of them are read.
 
     Raises:
         BuiltFolderError: see :func:`iter_shard`; also for values that do not form a valid record.
@@ -100,7 +104,7 @@ def iter_records(path: Path) -> Iterator[tuple[str, Record]]:
     """
     with open_shard(path) as file:
         columns = [name for name in file.schema_arrow.names if name != "overlay"]
-    for where, row in _numbered(path, columns):
+    for where, row in _numbered(path, columns, rows):
         with naming_row(where):
             record = row_to_record(row)
         yield where, record
@@ -154,21 +158,37 @@ def _row_name(path: Path, number: int) -> str:
     return f"{path} row {number}"
 
 
-def _numbered(path: Path, columns: Sequence[str] | None) -> Iterator[tuple[str, Row]]:
-    """Yield the unchecked rows of a shard, each after its name."""
-    number = 0
+def _numbered(path: Path, columns: Sequence[str] | None, rows: range = _ALL) -> Iterator[tuple[str, Row]]:
+    """Yield the unchecked rows of a shard, or some consecutive ones, each after its name."""
     with open_shard(path) as file:
         if columns is not None and stored_schema_version(file.schema_arrow) != SCHEMA_VERSION:
             leaves = _leaves(file)
             columns = [name for name in columns if _is_there(name, leaves)]
         _check_columns(file, path, columns)
+        groups, number = _groups_with(file, rows)
         try:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
-                for row in _plain(batch, path, number):
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
+                skipped = min(max(rows.start - number, 0), batch.num_rows)
+                number += skipped
+                for row in _plain(batch.slice(skipped, rows.stop - number), path, number):
                     yield _row_name(path, number), row
                     number += 1
+                if number == rows.stop:
+                    return
         except _DAMAGE as error:
             raise BuiltFolderError(f"{path} ends after row {number}: {error}") from error
+
+
+def _groups_with(file: pq.ParquetFile, rows: range) -> tuple[list[int], int]:
+    """Return the row groups that contain some of these rows, and the number of the first row in them."""
+    groups: list[int] = []
+    first = end = 0
+    for group in range(file.num_row_groups):
+        start, end = end, end + file.metadata.row_group(group).num_rows
+        if start < rows.stop and rows.start < end:
+            first = first if groups else start
+            groups.append(group)
+    return groups, first
 
 
 def _plain(batch: pa.RecordBatch, path: Path, first: int) -> Iterator[Row]:

@@ -83,7 +83,8 @@ def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
 def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
     """Yield equally spaced rows; instead of a row without key object, the next one in its row group that has one.
 
-    Until one of them has an ambiguous phrase, one of each row group is a row that has one, if there is any.
+    Until one of them has an ambiguous phrase, one of each row group is a row that has one, if there is any. Only shards
+    and row groups with chosen rows are read.
 
     Raises:
         BuiltFolderError: a shard, or an image in it, cannot be read.
@@ -92,11 +93,14 @@ def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
     total = sum(shard.rows for shard in manifest.shards)
     count = min(_COUNT, total)
     wanted = [place * total // count for place in range(count)]
-    first, needs_ambiguous = 0, True
+    end, needs_ambiguous = 0, True
     for shard in manifest.shards:
-        with open_shard(folder / shard.path) as file:
+        first, end = end, end + shard.rows
+        if not any(first <= place < end for place in wanted):
+            continue
+        path = folder / shard.path
+        with open_shard(path) as file:
             columns = [*_TEXT_COLUMNS, "overlay"] if "overlay" in file.schema_arrow.names else None
-            path = folder / shard.path
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 places = [place - first for place in wanted if first <= place < first + rows]

@@ -36,6 +36,7 @@ from datasetkit.export.dataset.describe import describe
 from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest, Part, Shard, shard_path
 from datasetkit.export.dataset.shards import ShardWriter
 from datasetkit.export.dataset.statistics import Statistics
+from datasetkit.export.dataset.statistics_counter import compute_statistics
 
 Row = dict[str, Any]
 RECIPE = {
@@ -162,7 +163,7 @@ def write_folder(
     parts = (Part(0, tuple(shards), tally),)
     manifest = Manifest(SCHEMA_VERSION, __version__, "0" * 64, recipe, parts, Tally(), models)
     manifest.write(folder)
-    return describe(folder, manifest) if described else manifest
+    return describe(folder, manifest, compute_statistics(folder, manifest)) if described else manifest
 
 
 def refit(folder: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 from datasetkit.core.ledger import SCOPES, Tally
 from datasetkit.core.record import Record
 from datasetkit.core.schema import row_to_record
-from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest
+from datasetkit.export.dataset.manifest import LEDGER_NAME, STATISTICS_NAME, Manifest
 from datasetkit.export.dataset.reading import iter_shard
+from datasetkit.export.dataset.statistics_counter import compute_statistics
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -102,7 +103,7 @@ def reasons(out: Path, scope: str = "record") -> dict[str, str]:
 
 
 def check_account(out: Path) -> None:
-    """Check that kept and dropped add up to read, scope by scope, and that shards and ledger agree."""
+    """Check that kept and dropped add up to read, scope by scope, and that shards, ledger and statistics agree."""
     manifest = Manifest.read(out)
     parts = Tally()
     for part in manifest.parts:
@@ -121,6 +122,8 @@ def check_account(out: Path) -> None:
         assert lines == Counter({str(reason): n for reason, n in manifest.tally.dropped[scope].items()})
     notices = Counter(line["kind"] for line in ledger(out, "notice"))
     assert notices == Counter({str(kind): n for kind, n in manifest.tally.notices.items()})
+    counted = json.dumps(compute_statistics(out, manifest).to_json(), indent=1, ensure_ascii=False)
+    assert (out / STATISTICS_NAME).read_text(encoding="utf-8") == f"{counted}\n", "parts leave the counts of their rows"
     assert not list(out.rglob(".build*"))
 
 

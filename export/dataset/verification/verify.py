@@ -21,7 +21,8 @@ from datasetkit.export.dataset.files import DatasetFiles
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
 from datasetkit.export.dataset.reading import open_shard, other_columns
-from datasetkit.export.dataset.statistics import Statistics, StatisticsCounter, uncompressed_bytes
+from datasetkit.export.dataset.statistics import Statistics
+from datasetkit.export.dataset.statistics_counter import StatisticsCounter, uncompressed_bytes
 from datasetkit.export.dataset.verification.faults import Fault
 from datasetkit.export.dataset.verification.papers import Contents, Ledger, check_papers
 from datasetkit.export.dataset.verification.rows import Uniqueness, row_faults
@@ -101,7 +102,7 @@ class _ShardCheck:
         self._changed = ledger.changed
         self._are_pixels_used = not manifest.code_version.startswith(_ODD_PIXELS)
         self._uniqueness = Uniqueness()
-        self._counter: StatisticsCounter | None = StatisticsCounter(manifest.split_rows)
+        self._counter: StatisticsCounter | None = StatisticsCounter()
         self._rows = dict.fromkeys(manifest.split_rows, 0)
         self._columns: list[str] | None = None
         self._large_rows = 0

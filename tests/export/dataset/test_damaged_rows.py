@@ -25,7 +25,7 @@ from datasetkit.core.record import Candidate, KeyObject, ObjectStatus, Record
 from datasetkit.core.schema import record_to_row, row_schema
 from datasetkit.export.dataset.manifest import Manifest, Shard
 from datasetkit.export.dataset.samples import sample_rows
-from datasetkit.export.dataset.statistics import compute_statistics
+from datasetkit.export.dataset.statistics_counter import compute_statistics
 from datasetkit.export.dataset.verification.rows import row_faults
 from datasetkit.export.formats import FORMATS
 from datasetkit.hi_scoring.data.datasets import open_data

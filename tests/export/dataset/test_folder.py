@@ -15,10 +15,12 @@ import pytest
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import OutputError
 from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.export.dataset.describe import describe
 from datasetkit.export.dataset.folder import BuildFolder
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.part import Outcome, PartWriter
+from datasetkit.export.dataset.statistics import Statistics
 from tests.conftest import REPOSITORY
 from tests.export.folders import record, rows_of
 from tests.pipeline.builders import built, contents, folder_recipe, ledger, make_image, put
@@ -174,6 +176,37 @@ def test_detections_are_counted_beside_annotations(tmp_path: Path) -> None:
         ("detection", "record 1#0", "duplicate_mask"),
         ("detection", "record 1#4", "low_detection"),
     ]
+
+
+def test_publishing_reads_only_shards_with_samples(tmp_path: Path) -> None:
+    rows = rows_of([record(number) for number in range(40)], overlay=False)
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        folder.resume()
+        for index, row in enumerate(rows):
+            with PartWriter(folder.parts, index, overlay=False) as writer:
+                writer.add(replace(OUTCOME, row=row))
+        unread = list((tmp_path / "out/.build").glob("part-*[!05].*.parquet"))
+        for path in unread:
+            path.write_bytes(b"not Parquet")
+        folder.resume()
+        manifest = folder.publish(())
+        describe(folder.parts.new, manifest, folder.parts.statistics())
+        folder.close()
+    assert len(unread) == 32
+    assert Statistics.read(tmp_path / "out").total.pictures == 40
+
+
+def test_a_part_with_damaged_counts_is_not_built(tmp_path: Path) -> None:
+    with BuildFolder(tmp_path / "out", identity()) as folder:
+        folder.resume()
+        for index in range(2):
+            with PartWriter(folder.parts, index, overlay=False) as writer:
+                writer.add(OUTCOME)
+        marker = tmp_path / "out" / ".build" / "part-00001.json"
+        value = json.loads(marker.read_text())
+        value["counts"]["train"]["counts"]["records"] = -1
+        marker.write_text(json.dumps(value))
+        assert folder.resume() == frozenset({0})
 
 
 def test_two_builds_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:

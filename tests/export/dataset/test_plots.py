@@ -16,7 +16,7 @@ from datasetkit.core.drawing import object_colour
 from datasetkit.core.schema import record_to_row
 from datasetkit.export.dataset.plots import count_labels, share_labels, write_plots
 from datasetkit.export.dataset.samples import draw_sheet, sample_rows, write_samples
-from datasetkit.export.dataset.statistics import compute_statistics
+from datasetkit.export.dataset.statistics_counter import compute_statistics
 from tests.export.folders import bare_record, record, rows_of, write_folder
 
 
@@ -84,6 +84,19 @@ def test_one_sample_has_an_ambiguous_phrase(tmp_path: Path) -> None:
     assert [row["description"] for row in chosen if any(p["status"] == "ambiguous" for p in row["phrases"])] == [
         record(39).description
     ]
+
+
+def test_samples_are_read_from_their_shards_alone(tmp_path: Path) -> None:
+    rows = rows_of([record(number) if number % 3 else bare_record(number) for number in range(40)])
+    manifest = write_folder(
+        tmp_path, {"train": [rows[place : place + 2] for place in range(0, 40, 2)]}, described=False
+    )
+    chosen = list(sample_rows(tmp_path, manifest))
+    others = [shard for place, shard in enumerate(manifest.shards) if place not in {0, 2, 5, 7, 10, 12, 15, 17}]
+    for shard in others:
+        (tmp_path / shard.path).unlink()
+    assert list(sample_rows(tmp_path, manifest)) == chosen
+    assert len(others) == 12
 
 
 def test_ambiguous_words_are_underlined_with_dashes() -> None:

@@ -11,7 +11,8 @@ import pytest
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.record import Scores
 from datasetkit.export.dataset.reading import iter_rows
-from datasetkit.export.dataset.statistics import Histogram, Statistics, compute_statistics
+from datasetkit.export.dataset.statistics import Histogram, Statistics
+from datasetkit.export.dataset.statistics_counter import compute_statistics
 from tests.export.folders import bare_record, record, rows_of, write_folder
 
 

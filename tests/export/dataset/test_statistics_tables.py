@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from datasetkit.export.dataset.statistics import CATEGORIES_KEPT, compute_statistics
+from datasetkit.export.dataset.statistics_counter import CATEGORIES_KEPT, compute_statistics
 from datasetkit.export.dataset.statistics_tables import statistics_tables
 from tests.export.folders import record, rows_of, write_folder
 

@@ -31,7 +31,8 @@ from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.licenses import HUB_IDENTIFIERS, card_license, license_text
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.quality import BY_DETECTIONS, BY_WORDS
-from datasetkit.export.dataset.statistics import Statistics, compute_statistics
+from datasetkit.export.dataset.statistics import Statistics
+from datasetkit.export.dataset.statistics_counter import compute_statistics
 from datasetkit.options import presets
 from tests.export.folders import RECIPE, bare_record, record, rows_of, write_folder
 
