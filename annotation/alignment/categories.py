@@ -82,11 +82,10 @@ def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
     one category. In any other name, the last word, or the longest noun of the lexicon that ends it, is the noun, and
     its remaining content words are modifiers.
     """
-    known = {category for names in lexicon.entries.values() for category in names} | lexicon.aliases.keys()
     aliases: dict[str, str] = {}
     named: dict[str, str] = {}
     homonyms: list[CategoryName] = []
-    for category in sorted({category for category in categories if category is not None} - known):
+    for category in sorted({category for category in categories if category is not None} - lexicon.known):
         words = lexicon.whole_entry(category)
         own = lexicon.entries.get(words, ())
         if _has_other_sense(category, own, lexicon):

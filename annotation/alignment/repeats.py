@@ -5,7 +5,7 @@ Owns the comparison of words; the image is not used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from datasetkit.annotation.alignment.mentions import Mention
 from datasetkit.annotation.lexicon import normalise
@@ -17,9 +17,9 @@ def content_words(phrase: str, words: Words) -> frozenset[str]:
     """Return the content words of a noun phrase: without determiners, numbers and plain nouns such as "object"."""
     said = normalise(phrase).split()
     said[-1:] = map(singular, said[-1:])
-    lists = (words.articles, words.possessives, words.quantifiers, words.other_words, words.plain_things)
-    closed = {*words.numbers, *words.prepositions}.union(*lists)
-    return frozenset(word for word in said if word not in closed and not word.isdecimal())
+    closed: tuple[Container[str], ...] = (words.articles, words.possessives, words.quantifiers, words.other_words)
+    closed += (words.plain_things, words.numbers, words.prepositions)
+    return frozenset(word for word in said if not (word.isdecimal() or any(word in some for some in closed)))
 
 
 def find_repeats(mentions: Sequence[Mention | None], contents: Sequence[frozenset[str]]) -> list[int | None]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -26,10 +26,21 @@ _SENSE = re.compile(r"\([^()]*\)|(?<=\w)\.[nvars]\.\d+\Z")
 # Where words are joined: pottedPlant, TVMonitor (but neither TVs nor McDonald), vehicle.car, street_sign.
 _SEAM = re.compile(r"_+|(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})|(?<=[A-Za-z]{2})\.(?=[A-Za-z]{2})")
 _NUMBER = re.compile(r"(?<=[a-z]) (?:\d+ ?)+\Z|(?<=[a-z]{3})\d+\Z")
+# Descriptions repeat their words, so results of look-ups are kept, but only of texts that are short.
+_MOST_KEPT = 2**14
+_LONGEST_KEPT = 64
 
 
 def normalise(text: str) -> str:
-    """Normalise words to lexicon spelling: lower case, single spaces, no hyphens, full stops or possessive endings."""
+    """Normalise words to lexicon spelling: lower case, single spaces, no hyphens, full stops or possessive endings.
+
+    Each word is normalised by itself, whatever is next to it.
+    """
+    return _normalised(text) if len(text) <= _LONGEST_KEPT else _normalised.__wrapped__(text)
+
+
+@lru_cache(_MOST_KEPT)
+def _normalised(text: str) -> str:
     plain = text.casefold().replace("\u2019", "'").replace(".", "")
     words = _NOT_WORD.sub(" ", plain).split()
     return " ".join(filter(None, (word.removesuffix("'s").strip("'") for word in words)))
@@ -106,6 +117,7 @@ class Lexicon:
         longest: number of words of the longest entry.
         aliases: other names of categories, as objects may have them, and the categories that they stand for
             ("TVMonitor").
+        known: all categories and aliases.
 
     """
 
@@ -120,7 +132,9 @@ class Lexicon:
     modifier_words: frozenset[str]
     run_together: Mapping[str, str]
     aliases: Mapping[str, str]
+    known: frozenset[str]
     longest: int
+    _found: dict[str, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Lexicon:
@@ -160,6 +174,7 @@ class Lexicon:
             modifier_words=frozenset(),
             run_together={word.replace(" ", ""): word for word in entries},
             aliases={},
+            known=frozenset().union(*entries.values()),
             longest=max(map(_count_words, entries), default=0),
         )
 
@@ -187,14 +202,14 @@ class Lexicon:
             modifiers=modifiers,
             modifier_words=frozenset().union(*modifiers.values()),
             aliases={**self.aliases, **aliases},
+            known=self.known.union(modifiers, aliases),
             longest=max((self.longest, *(_count_words(noun) for noun, _ in added))),
         )
 
     def whole_entry(self, category: str) -> str:
         """Return the entry that equals a category's name ("TVMonitors": "tv monitor"), otherwise its words."""
         words = category_words(category)
-        entry = self.entry(words)
-        if entry is not None and entry.count(" ") == words.count(" "):
+        if (entry := self.exact_entry(words)) is not None:
             return entry
         together = words.replace(" ", "")
         forms = (together, *singular_forms(together, self.plurals))
@@ -202,14 +217,22 @@ class Lexicon:
 
     def entry(self, head: str) -> str | None:
         """Return the longest entry that ends ``head`` ("a red fire hydrant": "fire hydrant"), or None."""
-        words = normalise(head).split()
-        for start in range(max(0, len(words) - self.longest), len(words)):
-            prefix = words[start:-1]
-            for last in (words[-1], *singular_forms(words[-1], self.plurals)):
-                candidate = " ".join((*prefix, last))
-                if candidate in self.entries:
-                    return candidate
-        return None
+        entry = self._found.get(head, "")
+        if entry == "":  # it has not been looked up yet
+            words = normalise(head).split()
+            starts = range(max(0, len(words) - self.longest), len(words))
+            entry = next(filter(None, (self.exact_entry(" ".join(words[start:])) for start in starts)), None)
+            if len(head) <= _LONGEST_KEPT:
+                if len(self._found) >= _MOST_KEPT:
+                    self._found.clear()
+                self._found[head] = entry
+        return entry
+
+    def exact_entry(self, words: str) -> str | None:
+        """Return the entry that normalised words are, in singular or plural form ("fire hydrants"), or None."""
+        others, blank, last = words.rpartition(" ")
+        candidates = (f"{others}{blank}{form}" for form in (last, *singular_forms(last, self.plurals)))
+        return next((candidate for candidate in candidates if candidate in self.entries), None)
 
     def categories(self, words: str) -> tuple[str, ...]:
         """Return the categories that a head noun, or a whole noun phrase, may name; empty where it names none.

@@ -44,6 +44,7 @@ def find_chunks(tokens: Sequence[Token], tags: Sequence[str], lexicon: Lexicon, 
 class _ChunkFinder:
     def __init__(self, word: Sequence[str], tags: Sequence[str], lexicon: Lexicon, words: Words) -> None:
         self._word = word
+        self._plain = [normalise(one) for one in word]
         self._tags = tags
         self._lexicon = lexicon
         self._words = words
@@ -77,11 +78,9 @@ class _ChunkFinder:
     def with_head(self, first: int, last: int) -> Chunk:
         """Find the head: the longest compound that ends the phrase ("fire hydrant"), or its last word ("red car")."""
         for head in range(max(first, last - _LONGEST_HEAD_TOKENS + 1), last):
-            text = normalise(" ".join(self._word[head : last + 1]))
-            if not text.startswith(normalise(self._word[head]) or "\0"):
-                continue
-            entry = self._lexicon.entry(text)
-            if (entry is not None and entry.count(" ") == text.count(" ")) or singular(text) in self._words.compounds:
+            text = " ".join(filter(None, self._plain[head : last + 1]))
+            is_noun = self._lexicon.exact_entry(text) is not None or singular(text) in self._words.compounds
+            if self._plain[head] and is_noun:
                 return Chunk(first, last, head)
         return Chunk(first, last, last)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datasetkit.annotation.lexicon import Lexicon
+from datasetkit.annotation.lexicon import Lexicon, normalise
 from datasetkit.annotation.phrases.forms import is_plural, verb_bases
 from datasetkit.annotation.phrases.tokens import Token
 from datasetkit.annotation.phrases.words import Words
@@ -20,15 +20,17 @@ _SIDES = frozenset({"left", "right"})
 class Sentence:
     """The tokens of one text with their tags so far; an empty tag is not decided yet.
 
-    ``base`` holds PatternTagger's tags; nouns of the lexicon are nouns here.
+    ``base`` holds PatternTagger's tags; nouns of the lexicon are nouns here. ``plain`` holds the words in the spelling
+    of the lexicon, "" for marks.
     """
 
     def __init__(self, tokens: Sequence[Token], base: Sequence[str], lexicon: Lexicon, words: Words) -> None:
-        self.tokens = tokens
         self.base = base
         self.lexicon = lexicon
         self.words = words
         self.word = [token.word for token in tokens]
+        self.plain = [normalise(word) for word in self.word]
+        self.is_word = [token.is_word for token in tokens]
         self.tags = [""] * len(tokens)
         self._starts: list[int] = []
 
@@ -64,7 +66,7 @@ class Sentence:
 
     def is_open(self, index: int) -> bool:
         """Return whether the word at this index may be a noun, an adjective or a verb."""
-        if not 0 <= index < len(self.word) or not self.tokens[index].is_word:
+        if not 0 <= index < len(self.word) or not self.is_word[index]:
             return False
         word, words = self.word[index], self.words
         closed = (words.articles, words.possessives, words.conjunctions, words.pronouns, words.auxiliaries)
@@ -94,7 +96,7 @@ class Sentence:
     def ends_clause(self, index: int) -> bool:
         """Return whether what follows may follow a verb: an object, a preposition, an adverb, a mark or the end."""
         word = self.word_at(index + 1)
-        if not word or self.has_object(index) or not self.tokens[index + 1].is_word:
+        if not word or self.has_object(index) or not self.is_word[index + 1]:
             return True
         # "stands in", "stands still", but not "a stand of trees"
         return word != "of" and (word in self.words.prepositions or word in self.words.adverbs)

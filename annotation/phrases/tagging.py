@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datasetkit.annotation.lexicon import Lexicon, normalise
+from datasetkit.annotation.lexicon import Lexicon
 from datasetkit.annotation.phrases.open_words import tag_open_word
 from datasetkit.annotation.phrases.sentence import NOUNS, Sentence
 from datasetkit.annotation.phrases.tokens import Token
@@ -69,8 +69,8 @@ def _mark_run(sentence: Sentence, index: int, length: int) -> bool:
     if text in sentence.words.fixed:  # "next to a sink", "in front of a store"
         sentence.tags[index : index + length] = ["IN"] * length
         return True
-    plain = normalise(text)
-    if " " not in plain or not all(token.is_word for token in sentence.tokens[index : index + length]):
+    plain = " ".join(filter(None, sentence.plain[index : index + length]))
+    if " " not in plain or not all(sentence.is_word[index : index + length]):
         return False
     if not _is_compound(sentence, plain) or _is_clause(sentence, index, run):
         return False
@@ -83,8 +83,7 @@ def _mark_run(sentence: Sentence, index: int, length: int) -> bool:
 
 
 def _is_compound(sentence: Sentence, plain: str) -> bool:
-    entry = sentence.lexicon.entry(plain)
-    if entry is not None and entry.count(" ") == plain.count(" "):
+    if sentence.lexicon.exact_entry(plain) is not None:
         return True
     return plain in sentence.words.compounds or (plain.endswith("s") and plain[:-1] in sentence.words.compounds)
 
@@ -109,7 +108,7 @@ def _noun_due(sentence: Sentence, index: int) -> bool:
 def _closed_tag(sentence: Sentence, index: int) -> str:
     """Return the tag of a word of a closed class, "" for any other."""
     word, words = sentence.word[index], sentence.words
-    if not sentence.tokens[index].is_word:
+    if not sentence.is_word[index]:
         return {",": "COMMA", "&": "CC", "'": _apostrophe(sentence, index)}.get(word, "STOP")
     if word == "'s":  # "a man's hat", "it's a photo"
         return _apostrophe(sentence, index)
@@ -143,7 +142,7 @@ def _is_container(sentence: Sentence, index: int) -> bool:
     """Distinguish "a trash can next to a dog" from "a dog can jump" by the word after it."""
     words, after = sentence.words, sentence.word_at(index + 1)
     closed = words.prepositions | words.conjunctions | words.auxiliaries - {"be", "do", "have"}
-    if after and sentence.tokens[index + 1].is_word and after not in closed and sentence.tag_at(index + 1) != "IN":
+    if after and sentence.is_word[index + 1] and after not in closed and sentence.tag_at(index + 1) != "IN":
         return False
     return sentence.is_open(index - 1) and not sentence.is_name(sentence.word_at(index - 1))
 

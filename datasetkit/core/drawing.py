@@ -13,6 +13,8 @@ from PIL import Image
 from datasetkit.core.mask import Mask, run_lengths
 from datasetkit.core.record import KeyObject
 
+Labels = NDArray[np.unsignedinteger]
+
 _GOLDEN_RATIO = 0.618033988749895
 # Transparent enough that colours underneath stay recognizable.
 _FILL_OF_255 = 64
@@ -43,39 +45,67 @@ def draw_overlay(
     """
     scale = min(1.0, max_side_px / max(pixels.size))
     size_wh = (max(1, round(pixels.width * scale)), max(1, round(pixels.height * scale)))
-    small = pixels.resize(size_wh, Image.Resampling.BILINEAR, reducing_gap=2.0) if scale < 1.0 else pixels
+    drawn = pixels.resize(size_wh, Image.Resampling.BOX, reducing_gap=2.0)
     masks = [(item.id, item.mask) for item in objects if item.mask is not None]
     painted = sorted(masks, key=lambda numbered: (-numbered[1].area, numbered[0]))
     labels = _sampled_labels([mask for _, mask in painted], (pixels.height, pixels.width), size_wh)
-    colours = np.array([(0, 0, 0), *(object_colour(number) for number, _ in painted)], dtype=np.uint8)
-    opacity = np.where(_outlines(labels), 255, np.where(labels > 0, _FILL_OF_255, 0)).astype(np.uint8)
-    return Image.composite(Image.fromarray(colours.take(labels, axis=0)), small, Image.fromarray(opacity))
+    rows, columns = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
+    if rows.size:
+        inside = labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        colours = [(0, 0, 0), *(object_colour(number) for number, _ in painted)]
+        drawn.paste(_coloured(inside, colours), (int(columns[0]), int(rows[0])), Image.fromarray(_opacity(inside)))
+    return drawn
 
 
-def _sampled_labels(masks: Sequence[Mask], size_hw: tuple[int, int], sampled_wh: tuple[int, int]) -> NDArray[np.int32]:
+def _sampled_labels(masks: Sequence[Mask], size_hw: tuple[int, int], sampled_wh: tuple[int, int]) -> Labels:
     """Paint masks over each other and sample the result at pixel centres.
+
+    The sampled pixels of a run are a run, too, so that nothing of the full size is decoded.
 
     Returns:
         shape (sampled height, sampled width): 1 plus the index of the last mask at each pixel, or 0 without a mask.
 
     """
-    height, width = size_hw
-    columns = np.zeros(width * height, dtype=np.int32)
+    columns, rows = _sampled_before(size_hw[1], sampled_wh[0]), _sampled_before(size_hw[0], sampled_wh[1])
+    is_sampled = np.diff(columns, append=columns[-1])
+    labels = np.zeros(sampled_wh[0] * sampled_wh[1], dtype=np.min_scalar_type(len(masks)))
     for label, mask in enumerate(masks, start=1):
-        ends = np.cumsum(run_lengths(mask.counts))
-        for start, end in zip(ends[0::2].tolist(), ends[1::2].tolist(), strict=False):
-            columns[start:end] = label
-    rows = ((np.arange(sampled_wh[1]) + 0.5) * height / sampled_wh[1]).astype(np.int64)
-    cols = ((np.arange(sampled_wh[0]) + 0.5) * width / sampled_wh[0]).astype(np.int64)
-    return columns.reshape(width, height).T[rows[:, None], cols[None, :]]
+        column, row = np.divmod(np.cumsum(run_lengths(mask.counts)), size_hw[0])
+        ends = columns[column] * sampled_wh[1] + is_sampled[column] * rows[row]
+        runs = np.diff(np.concatenate([[0], ends]))
+        np.copyto(labels, label, where=np.repeat(np.arange(runs.size) % 2 == 1, runs))
+    return labels.reshape(sampled_wh).T
 
 
-def _outlines(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return which labelled pixels have a 4-neighbour of another label; shape (H, W) in and out."""
+def _sampled_before(size: int, sampled: int) -> NDArray[np.int64]:
+    """Return how many of the sampled pixels of a side come before each of its pixels, and before its end.
+
+    Args:
+        size: length of the side, px.
+        sampled: number of pixels that are sampled, at even distances.
+
+    Returns:
+        shape (size + 1,).
+
+    """
+    return np.searchsorted(((np.arange(sampled) + 0.5) * size / sampled).astype(np.int64), np.arange(size + 1))
+
+
+def _coloured(labels: Labels, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """Return an image of mode RGB with the colour of each label; labels have shape (H, W)."""
+    table = np.array([(*colour, 0) for colour in colours], dtype=np.uint8).view(np.uint32)[:, 0]
+    return Image.frombuffer("RGB", labels.shape[::-1], table.take(labels), "raw", "RGBX", 0, 1)
+
+
+def _opacity(labels: Labels) -> NDArray[np.uint8]:
+    """Return the opacity of masks, 0 to 255, opaque along outlines; shape (H, W) in and out.
+
+    Outlines are the labelled pixels that have a 4-neighbour of another label, or are at the border.
+    """
     padded = np.pad(labels, 1)
-    inner = padded[1:-1, 1:-1]
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return (inner > 0) & np.logical_or.reduce([inner != other for other in neighbours])
+    outlines = np.logical_or.reduce([labels != other for other in neighbours])
+    return np.where(labels > 0, np.where(outlines, np.uint8(255), np.uint8(_FILL_OF_255)), np.uint8(0))
 
 
 def encode_jpeg(image: Image.Image, quality: int = 85) -> bytes:

@@ -26,6 +26,7 @@ Box = tuple[float, float, float, float]
 _FARTHEST_SIDES = 16
 # pycocotools counts in 32 bits.
 _MOST_PIXELS = 2**31 - 1
+_EMPTY = (DropReason.BAD_MASK, "the mask covers no pixel; leave the object out instead")
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,7 @@ class Mask:
 
     def __post_init__(self) -> None:
         height, width = self.size_hw
-        if height < 1 or width < 1 or height * width > _MOST_PIXELS:
-            raise UnusableError(
-                DropReason.BAD_MASK,
-                f"mask size {height}x{width}; give sides of at least 1 px, {_MOST_PIXELS:,} px in all",
-            )
+        _check_size(self.size_hw)
         runs = run_lengths(self.counts)
         # Each run is checked, too: the sum of huge ones overflows, and pycocotools would write outside of its buffer.
         if (runs < 0).any() or (runs > height * width).any() or int(runs.sum()) != height * width:
@@ -59,7 +56,7 @@ class Mask:
                 f"run lengths add up to {int(runs.sum())}; a mask of {height}x{width} needs {height * width}",
             )
         if not runs[1::2].any():
-            raise UnusableError(DropReason.BAD_MASK, "the mask covers no pixel; leave the object out instead")
+            raise UnusableError(*_EMPTY)
 
     @classmethod
     def from_array(cls, array: BoolArray) -> Mask:
@@ -86,9 +83,9 @@ class Mask:
             if fault := part_fault(part, size_hw):
                 raise UnusableError(DropReason.BAD_POLYGON, f"polygon part {index} {fault}")
         rle = coco_mask.merge(coco_mask.frPyObjects([list(part) for part in polygons], height, width))
-        if not coco_mask.area(rle):
-            raise UnusableError(DropReason.OUTSIDE_IMAGE, f"the polygon covers no pixel of the {width}x{height} image")
-        return cls._from_rle(rle)
+        return cls._from_rle(
+            rle, (DropReason.OUTSIDE_IMAGE, f"the polygon covers no pixel of the {width}x{height} image")
+        )
 
     @classmethod
     def from_coco(cls, segmentation: object, size_hw: tuple[int, int]) -> Mask:
@@ -129,9 +126,16 @@ class Mask:
         return cls._from_rle(coco_mask.frPyObjects({"size": list(size_hw), "counts": list(runs)}, height, width))
 
     @classmethod
-    def _from_rle(cls, rle: Mapping[str, Any]) -> Mask:
+    def _from_rle(cls, rle: Mapping[str, Any], if_empty: tuple[DropReason, str] = _EMPTY) -> Mask:
+        """Take over what pycocotools has just encoded; its run lengths are not checked, unlike those of files."""
         height, width = rle["size"]
-        return cls((int(height), int(width)), rle["counts"].decode("ascii"))
+        size_hw, area = (int(height), int(width)), int(coco_mask.area(rle))
+        _check_size(size_hw)
+        if area == 0:
+            raise UnusableError(*if_empty)
+        mask = object.__new__(cls)
+        mask.__dict__.update(size_hw=size_hw, counts=rle["counts"].decode("ascii"), area=area)
+        return mask
 
     def to_coco(self) -> dict[str, Any]:
         """Return ``{"size": [height, width], "counts": text}``, as ``pycocotools.mask.decode`` reads it."""
@@ -155,6 +159,15 @@ class Mask:
     def oriented(self, orientation: int) -> Mask:
         """Return the mask rotated as the EXIF ``orientation`` (1 to 8) rotates its image upright."""
         return self if orientation == 1 else Mask.from_array(np.ascontiguousarray(_UPRIGHT[orientation](self.decode())))
+
+
+def _check_size(size_hw: tuple[int, int]) -> None:
+    height, width = size_hw
+    if height < 1 or width < 1 or height * width > _MOST_PIXELS:
+        raise UnusableError(
+            DropReason.BAD_MASK,
+            f"mask size {height}x{width}; give sides of at least 1 px, {_MOST_PIXELS:,} px in all",
+        )
 
 
 # EXIF 2.32, tag 0x0112: how to make stored pixels upright.
@@ -189,15 +202,15 @@ def oriented_box(box_xywh: Box, size_hw: tuple[int, int], orientation: int) -> B
 def part_fault(part: object, size_hw: tuple[int, int]) -> str | None:
     """Return what is wrong with a polygon part [x0, y0, x1, y1, ...] of an image; None for a valid one."""
     height, width = size_hw
-    farthest = _FARTHEST_SIDES * max(height, width)
+    farthest = float(_FARTHEST_SIDES * max(height, width))
     if not isinstance(part, Sequence) or isinstance(part, str):
         return f"is a {type(part).__name__}; give a list of numbers"
     if len(part) < 6 or len(part) % 2:
         return f"has {len(part)} numbers; give x, y pairs of at least three points"
-    if not all(isinstance(value, int | float) for value in part):
+    if not all(issubclass(kind, int | float) for kind in {*map(type, part)}):
         return "contains something that is not a number"
-    if not all(-farthest <= value <= farthest for value in part):  # NaN fails this, too
-        return f"has points farther than {farthest} px from a {width}x{height} image"
+    if not all(map(farthest.__ge__, map(abs, part))):  # NaN fails this, too
+        return f"has points farther than {farthest:.0f} px from a {width}x{height} image"
     return None
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from datasetkit.annotation.alignment import extended
 from datasetkit.annotation.lexicon import Lexicon, coco_lexicon, normalise
 
 ONE_CATEGORY = [
@@ -114,6 +118,32 @@ def test_collectives_sizes_and_mass() -> None:
 )
 def test_normalise(text: str, expected: str) -> None:
     assert normalise(text) == expected
+
+
+@given(st.lists(st.text("aS'\u2019.- \u00df1", max_size=6), max_size=5))
+def test_words_are_normalised_one_by_one(words: list[str]) -> None:
+    assert normalise(" ".join(words)) == " ".join(filter(None, map(normalise, words)))
+
+
+@pytest.mark.parametrize(
+    ("words", "entry"),
+    [("fire hydrants", "fire hydrant"), ("mice", "mouse"), ("red fire hydrants", None), ("unicorn", None), ("", None)],
+)
+def test_exact_entry_is_all_of_the_words(words: str, entry: str | None) -> None:
+    assert coco_lexicon().exact_entry(words) == entry
+
+
+def test_kept_lookups_are_bounded_and_of_one_lexicon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasetkit.annotation.lexicon.lexicon._MOST_KEPT", 10)
+    lexicon = replace(coco_lexicon())
+    found = [lexicon.entry(f"a {number} dogs") for number in range(25)]
+    assert found == ["dog"] * 25
+    assert lexicon.entry("dog " * 1000) == "dog"
+    assert lexicon.entry("a ring") is None
+    assert len(lexicon._found) <= 10
+    assert all(len(head) < 100 for head in lexicon._found)
+    assert extended(lexicon, ["blue ring"]).entry("a ring") == "ring"
+    assert lexicon.entry("a ring") is None
 
 
 def test_word_entered_twice_is_refused() -> None:

@@ -86,6 +86,40 @@ def test_array_to_mask_and_back(array: NDArray[np.bool_]) -> None:
     assert mask.counts == spelled(runs_of(array))
 
 
+POINTS = st.lists(st.floats(-90, 90) | st.integers(-9, 9), min_size=6, max_size=30).filter(
+    lambda part: len(part) % 2 == 0
+)
+
+
+@given(st.lists(POINTS, min_size=1, max_size=3), SIZES, st.integers(1, 8))
+def test_what_pycocotools_makes_passes_the_check(
+    polygons: list[list[float]], size_hw: tuple[int, int], orientation: int
+) -> None:
+    try:
+        mask = Mask.from_polygons(polygons, size_hw)
+    except UnusableError:
+        assume(False)
+    for made in (mask, Mask.from_array(mask.decode()), mask.oriented(orientation)):
+        checked = Mask(made.size_hw, made.counts)
+        assert checked == made
+        assert hash(checked) == hash(made)
+        assert (checked.area, checked.box_xywh) == (made.area, made.box_xywh)
+
+
+def test_only_masks_of_files_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.eye(7, dtype=np.bool_)
+    checked: list[str] = []
+    monkeypatch.setattr(
+        "datasetkit.core.mask.run_lengths", lambda counts: checked.append(counts) or run_lengths(counts)
+    )
+    mask = Mask.from_array(array)
+    Mask.from_polygons([[0, 0, 5, 0, 5, 5, 0, 5]], (7, 7))
+    Mask.from_coco({"size": [7, 7], "counts": runs_of(array)}, (7, 7))
+    assert checked == []
+    assert Mask.from_coco(mask.to_coco(), (7, 7)) == mask
+    assert checked == [mask.counts]
+
+
 @given(ARRAYS)
 def test_the_spellings_agree(array: NDArray[np.bool_]) -> None:
     mask = Mask.from_array(array)
