@@ -146,7 +146,7 @@ class Mask:
             )
         # Bits that differ from the pixel before them, which of a column's first pixel is the last one of the column
         # before.
-        edges = columns ^ (columns << 1)
+        edges: NDArray[np.uint8] = np.bitwise_xor(columns, columns << 1, dtype=np.uint8)
         edges[:, 1:] ^= columns[:, :-1] >> 7
         edges[1:, 0] ^= columns[:-1, -1] >> (height - 1) % 8 & 1
         edges[:, -1] &= 0xFF >> -height % 8
