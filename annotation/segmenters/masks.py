@@ -19,8 +19,8 @@ Size = tuple[int, int]
 
 # A mask is where its logits are above 0; the stability score compares cuts this much higher and lower.
 _STABILITY_OFFSET = 1.0
-# Float logits that are resized at once. More are not faster, and a 12-megapixel mask alone needs 48 MB.
-_BYTES_AT_ONCE = 2**25
+# Float logits that are resized at once; more are not faster. A 12-megapixel mask alone needs 48 MB.
+_BYTES_AT_ONCE = 2**24
 
 
 def scale_boxes(boxes_xyxy: FloatArray, size_hw: Size, input_hw: Size) -> FloatArray:
