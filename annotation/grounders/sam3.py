@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import Sam3Model, Sam3Processor
 from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from datasetkit.annotation.detectors.tokens import readable
-from datasetkit.annotation.segmenters.masks import resize, segment_of
+from datasetkit.annotation.segmenters.masks import pack_masks
+from datasetkit.annotation.segmenters.packed import read_packed
 from datasetkit.core.detections import Box, Grounding, Query, Region, Removal
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
@@ -65,27 +67,34 @@ class Sam3Grounder:
 
     def _image(self, image: Image.Image, query: Query) -> Grounding | UnusableError:
         vision = self._encode(image)
-        regions: list[Region] = []
-        removals: list[Removal] = []
+        size_hw = (image.height, image.width)
+        found: list[tuple[int, Box, float]] = []
+        rows: list[torch.Tensor] = []
         notices: tuple[NoticeKind, ...] = ()
         for index, phrase in enumerate(query.phrases):
             tokens, is_cut = self._tokens(phrase)
             output = self._model(vision_embeds=vision, **tokens)
-            said = (output.pred_logits, output.presence_logits, output.pred_boxes)
-            if not all(bool(tensor.isfinite().all()) for tensor in said):
-                return UnusableError(DropReason.NOT_FINITE, "the model's scores or boxes are not finite")
-            for box, score, logits in self._found(output, image.size):
-                number = len(regions) + len(removals)
-                segment = segment_of(resize(logits, (image.height, image.width)), None)
-                if isinstance(segment, UnusableError):
-                    return segment
-                if segment.mask is None:
-                    removals.append(Removal(number, DropReason.EMPTY_MASK, f"the mask for {phrase!r} has no pixel"))
-                    continue
-                scores = tuple(score if other == index else 0.0 for other in range(len(query.spans)))
-                regions.append(Region(number, box, scores, segment.mask, stability=segment.stability))
+            detections = self._found(output, image.size)
+            if isinstance(detections, UnusableError):
+                return detections
+            if detections:
+                logits = output.pred_masks[0, [place for place, _, _ in detections]]
+                rows += pack_masks(logits, logits.new_full((len(logits),), torch.nan), size_hw)
+                found += [(index, box, score) for _, box, score in detections]
             if is_cut:
                 notices = (NoticeKind.PHRASE_CUT,)
+        segments = read_packed(torch.stack(rows).cpu().numpy(), size_hw) if rows else []
+        regions: list[Region] = []
+        removals: list[Removal] = []
+        for number, ((index, box, score), segment) in enumerate(zip(found, segments, strict=True)):
+            if isinstance(segment, UnusableError):
+                return segment
+            if segment.mask is None:
+                detail = f"the mask for {query.phrases[index]!r} has no pixel"
+                removals.append(Removal(number, DropReason.EMPTY_MASK, detail))
+                continue
+            scores = tuple(score if other == index else 0.0 for other in range(len(query.spans)))
+            regions.append(Region(number, box, scores, segment.mask, stability=segment.stability))
         return Grounding(tuple(regions), tuple(removals), notices)
 
     def _encode(self, image: Image.Image) -> Sam3VisionEncoderOutput:
@@ -106,19 +115,23 @@ class Sam3Grounder:
         )
         return {name: tokens[name].to(self._model.device) for name in ("input_ids", "attention_mask")}, is_cut
 
-    def _found(self, output: Any, size_wh: tuple[int, int]) -> list[tuple[Box, float, torch.Tensor]]:
-        """Return box (px), score and mask logits (h, w) of every detection of one phrase, the best first.
+    def _found(self, output: Any, size_wh: tuple[int, int]) -> list[tuple[int, Box, float]] | UnusableError:
+        """Return number, box (px) and score of every detection of one phrase, the best first, in one copy to the host.
 
         The score is the query's times the phrase's presence, as in ``post_process_instance_segmentation`` of
         transformers. Masks are resized there after the sigmoid, here before it, as stability is measured on logits.
         """
-        scores = (output.pred_logits[0].sigmoid() * output.presence_logits[0].sigmoid()).tolist()
-        width, height = size_wh
-        shares = output.pred_boxes[0].clamp(0.0, 1.0).cpu().double()
-        boxes = (shares * torch.tensor([width, height, width, height])).tolist()
-        found = []
-        for index in sorted(range(len(scores)), key=lambda query: -scores[query]):
-            left, top, right, bottom = boxes[index]
-            if scores[index] >= self._score_min and left < right and top < bottom:
-                found.append(((left, top, right, bottom), scores[index], output.pred_masks[0, index]))
+        said = (output.pred_logits, output.presence_logits, output.pred_boxes)
+        is_finite = torch.stack([tensor.isfinite().all() for tensor in said]).all()
+        scores = output.pred_logits[0].sigmoid() * output.presence_logits[0].sigmoid()
+        shares = output.pred_boxes[0].clamp(0.0, 1.0)
+        numbers = torch.cat([is_finite.float()[None], scores, shares.flatten()]).cpu().numpy().astype(np.float64)
+        if not numbers[0]:
+            return UnusableError(DropReason.NOT_FINITE, "the model's scores or boxes are not finite")
+        score_of, corners = numbers[1 : 1 + len(scores)].tolist(), numbers[1 + len(scores) :].reshape(-1, 2, 2)
+        found: list[tuple[int, Box, float]] = []
+        for index in sorted(range(len(score_of)), key=lambda query: -score_of[query]):
+            left, top, right, bottom = (corners[index] * size_wh).ravel().tolist()
+            if score_of[index] >= self._score_min and left < right and top < bottom:
+                found.append((index, (left, top, right, bottom), score_of[index]))
         return found

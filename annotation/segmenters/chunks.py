@@ -1,4 +1,7 @@
-"""What all segmenters have in common: encode each image once, then decode its boxes in chunks. Owns that loop."""
+"""What all segmenters have in common: encode each image once, then decode its boxes in chunks. Owns that loop.
+
+The masks of an image stay on the device until all its boxes are decoded, and reach the host as packed bits in one copy.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from datasetkit.annotation.segmenters.packed import read_packed
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
@@ -29,15 +33,18 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
 
     def __init__(self, identity: ModelIdentity, boxes_per_chunk: int) -> None:
         self.identities = (identity,)
-        self._boxes_per_chunk = boxes_per_chunk
+        self._chunks: Batches[tuple[Encoded, list[float]], torch.Tensor] = Batches(self._decode_chunk, boxes_per_chunk)
 
     @abstractmethod
     def _encode(self, images: Sequence[Image.Image]) -> list[Encoded]:
         """Encode images into what the decoder needs of each."""
 
     @abstractmethod
-    def _decode(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
-        """Return one segment for each box, shape (N, 4), px, of one encoded image."""
+    def _decode(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[torch.Tensor]:
+        """Return one packed mask for each box, shape (N, 4), px, of one encoded image, without copying it to the host.
+
+        See :func:`datasetkit.annotation.segmenters.masks.pack_masks`.
+        """
 
     @torch.inference_mode()
     def segment(
@@ -51,20 +58,28 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
         """
         asked = [(image, boxes) for image, boxes in zip(images, boxes_xyxy, strict=True) if len(boxes)]
         encoded = iter(self._encode([image for image, _ in asked]) if asked else ())
-        return [self._segments(next(encoded), boxes) if len(boxes) else [] for boxes in boxes_xyxy]
+        return [
+            self._segments(next(encoded), boxes, (image.height, image.width)) if len(boxes) else []
+            for image, boxes in zip(images, boxes_xyxy, strict=True)
+        ]
 
-    def _segments(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[Segment] | UnusableError:
-        batches: Batches[list[float], Segment] = Batches(
-            lambda chunk: self._decode(encoded, np.array(chunk, dtype=np.float64)), self._boxes_per_chunk
-        )
-        results = batches.run(boxes_xyxy.tolist())
-        self._boxes_per_chunk = batches.size
+    def _segments(
+        self, encoded: Encoded, boxes_xyxy: FloatArray, size_hw: tuple[int, int]
+    ) -> list[Segment] | UnusableError:
+        results = self._chunks.run([(encoded, box) for box in boxes_xyxy.tolist()])
+        rows = [result for result in results if isinstance(result, torch.Tensor)]
+        packed = iter(read_packed(torch.stack(rows).cpu().numpy(), size_hw) if rows else ())
         segments: list[Segment] = []
         for result in results:
-            if not isinstance(result, UnusableError):
-                segments.append(result)
-            elif result.reason is DropReason.OUT_OF_MEMORY:
+            segment = next(packed) if isinstance(result, torch.Tensor) else result
+            if not isinstance(segment, UnusableError):
+                segments.append(segment)
+            elif segment.reason is DropReason.OUT_OF_MEMORY:
                 raise torch.OutOfMemoryError("not enough memory for a single box in addition to the encoded images")
             else:
-                return result
+                return segment
         return segments
+
+    def _decode_chunk(self, boxes: Sequence[tuple[Encoded, list[float]]]) -> list[torch.Tensor]:
+        """Decode boxes of one image."""
+        return self._decode(boxes[0][0], np.array([box for _, box in boxes], dtype=np.float64))

@@ -11,9 +11,8 @@ from PIL import Image
 from transformers import SamHQModel, SamImageProcessorPil, SamModel
 
 from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
-from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
-from datasetkit.core.detections import FloatArray, Segment
-from datasetkit.core.errors import UnusableError
+from datasetkit.annotation.segmenters.masks import Size, pack_masks, scale_boxes
+from datasetkit.core.detections import FloatArray
 from datasetkit.core.image import thickened
 from datasetkit.options.models import SamOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
@@ -72,15 +71,15 @@ class SamSegmenter(ChunkSegmenter[_Encoded]):
             encoded.append(_Encoded(known, (image.height, image.width), tuple(input_hw)))
         return encoded
 
-    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[torch.Tensor]:
         boxes = torch.from_numpy(scale_boxes(boxes_xyxy, encoded.size_hw, encoded.input_hw)).float()
         output = self._model(
             **encoded.embeddings, input_boxes=boxes[None].to(self._model.device), multimask_output=False
         )
         padded_hw = (self._processor.pad_size["height"], self._processor.pad_size["width"])
-        return [
-            segment_of(resize(unpad(logits, padded_hw, encoded.input_hw), encoded.size_hw), predicted_iou)
-            for logits, predicted_iou in zip(
-                output.pred_masks[0, :, 0], output.iou_scores[0, :, 0].tolist(), strict=True
-            )
-        ]
+        return pack_masks(
+            output.pred_masks[0, :, 0],
+            output.iou_scores[0, :, 0],
+            encoded.size_hw,
+            padding=(padded_hw, encoded.input_hw),
+        )

@@ -10,9 +10,8 @@ from PIL import Image
 from transformers import Sam2Model, Sam2Processor
 
 from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
-from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of
-from datasetkit.core.detections import FloatArray, Segment
-from datasetkit.core.errors import UnusableError
+from datasetkit.annotation.segmenters.masks import Size, pack_masks, scale_boxes
+from datasetkit.core.detections import FloatArray
 from datasetkit.options.models import Sam2Options
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.runtime.packages import TORCHVISION, require
@@ -65,7 +64,7 @@ class Sam2Segmenter(ChunkSegmenter[_Encoded]):
             for index, image in enumerate(images)
         ]
 
-    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[torch.Tensor]:
         input_hw = (self._processor.target_size, self._processor.target_size)
         boxes = torch.from_numpy(scale_boxes(boxes_xyxy, encoded.size_hw, input_hw)).float()
         output = self._model(
@@ -73,9 +72,4 @@ class Sam2Segmenter(ChunkSegmenter[_Encoded]):
             input_boxes=boxes[None].to(self._model.device),
             multimask_output=False,
         )
-        return [
-            segment_of(resize(logits, encoded.size_hw), predicted_iou)
-            for logits, predicted_iou in zip(
-                output.pred_masks[0, :, 0], output.iou_scores[0, :, 0].tolist(), strict=True
-            )
-        ]
+        return pack_masks(output.pred_masks[0, :, 0], output.iou_scores[0, :, 0], encoded.size_hw)

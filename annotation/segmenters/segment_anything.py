@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
-from datasetkit.annotation.segmenters.masks import Size, resize, scale_boxes, segment_of, unpad
-from datasetkit.core.detections import FloatArray, Segment
-from datasetkit.core.errors import ModelError, UnusableError
+from datasetkit.annotation.segmenters.masks import Size, pack_masks, scale_boxes
+from datasetkit.core.detections import FloatArray
+from datasetkit.core.errors import ModelError
 from datasetkit.core.image import thickened
 from datasetkit.core.text import first_line
 from datasetkit.options.models import SegmentAnythingOptions
@@ -70,7 +70,7 @@ class SegmentAnythingSegmenter(ChunkSegmenter[_Encoded]):
             for index, (image, seen) in enumerate(zip(images, resized, strict=True))
         ]
 
-    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[Segment | UnusableError]:
+    def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[torch.Tensor]:
         boxes = torch.from_numpy(scale_boxes(boxes_xyxy, encoded.size_hw, encoded.input_hw)).float()
         sparse, dense = self._model.prompt_encoder(points=None, boxes=boxes.to(self._model.device), masks=None)
         masks, predicted_ious = self._model.mask_decoder(
@@ -81,10 +81,7 @@ class SegmentAnythingSegmenter(ChunkSegmenter[_Encoded]):
             multimask_output=False,
         )
         padded_hw = (self._model.image_encoder.img_size,) * 2
-        return [
-            segment_of(resize(unpad(logits, padded_hw, encoded.input_hw), encoded.size_hw), predicted_iou)
-            for logits, predicted_iou in zip(masks[:, 0], predicted_ious[:, 0].tolist(), strict=True)
-        ]
+        return pack_masks(masks[:, 0], predicted_ious[:, 0], encoded.size_hw, padding=(padded_hw, encoded.input_hw))
 
 
 def _load(options: SegmentAnythingOptions) -> Any:

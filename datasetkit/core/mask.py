@@ -126,6 +126,35 @@ class Mask:
         return cls._from_rle(coco_mask.frPyObjects({"size": list(size_hw), "counts": list(runs)}, height, width))
 
     @classmethod
+    def from_packed(cls, columns: NDArray[np.uint8], height: int) -> Mask:
+        """Encode a mask whose pixels are bits, without unpacking it.
+
+        Args:
+            columns: shape (W, ceil(H / 8)), dtype uint8: the pixels of each column from the top, lowest bit first, as
+                ``numpy.packbits(array, axis=0, bitorder="little").T``; spare bits at the end of a column are ignored.
+            height: H, px.
+
+        """
+        if height < 1 or columns.dtype != np.uint8 or columns.shape[1:] != (-(-height // 8),):
+            raise UnusableError(
+                DropReason.BAD_MASK,
+                f"packed mask of shape {columns.shape}, dtype {columns.dtype} and height {height}; "
+                "give (W, ceil(H / 8)) uint8, and a height H of at least 1 px",
+            )
+        # Bits that differ from the pixel before them, which of a column's first pixel is the last one of the column
+        # before.
+        edges: NDArray[np.uint8] = np.bitwise_xor(columns, columns << 1, dtype=np.uint8)
+        edges[:, 1:] ^= columns[:, :-1] >> 7
+        edges[1:, 0] ^= columns[:-1, -1] >> (height - 1) % 8 & 1
+        edges[:, -1] &= 0xFF >> -height % 8
+        places = np.flatnonzero(edges)
+        place, bit = np.nonzero(np.unpackbits(edges.ravel()[places], bitorder="little").reshape(-1, 8))
+        column, group = np.divmod(places[place], columns.shape[1])
+        runs = np.diff(column * height + group * 8 + bit, prepend=0, append=height * len(columns))
+        size_hw = [height, len(columns)]
+        return cls._from_rle(coco_mask.frPyObjects({"size": size_hw, "counts": runs}, *size_hw))
+
+    @classmethod
     def _from_rle(cls, rle: Mapping[str, Any], if_empty: tuple[DropReason, str] = _EMPTY) -> Mask:
         """Take over what pycocotools has just encoded; its run lengths are not checked, unlike those of files."""
         height, width = rle["size"]

@@ -128,6 +128,36 @@ def test_the_spellings_agree(array: NDArray[np.bool_]) -> None:
         assert Mask.from_coco({"size": size, "counts": counts}, mask.size_hw) == mask
 
 
+@given(SIZES.flatmap(lambda size_hw: hnp.arrays(np.bool_, size_hw)), st.integers(0, 255))
+def test_packed_bits_equal_the_array(array: NDArray[np.bool_], spare: int) -> None:
+    height, width = array.shape
+    columns = np.packbits(array, axis=0, bitorder="little").T
+    columns[:, -1] |= spare << (height - 1) % 8 + 1 & 0xFF  # bits after a column's end may be anything
+    before = columns.copy()
+    if array.any():
+        assert Mask.from_packed(columns, height) == Mask.from_array(array)
+    else:
+        with pytest.raises(UnusableError, match="covers no pixel"):
+            Mask.from_packed(columns, height)
+    assert (columns == before).all()
+    assert columns.shape == (width, -(-height // 8))
+
+
+@pytest.mark.parametrize(
+    ("columns", "height"),
+    [
+        (np.ones((4, 2), dtype=np.uint8), 8),
+        (np.ones((4, 2), dtype=np.uint8), 17),
+        (np.ones((4, 2), dtype=np.int64), 16),
+        (np.ones(4, dtype=np.uint8), 8),
+        (np.ones((4, 0), dtype=np.uint8), 0),
+    ],
+)
+def test_packed_bits_of_another_shape_are_refused(columns: NDArray, height: int) -> None:
+    with pytest.raises(UnusableError, match=r"give \(W, ceil\(H / 8\)\) uint8"):
+        Mask.from_packed(columns, height)
+
+
 def test_the_polygon_of_a_box_is_the_box() -> None:
     array = np.zeros((6, 9), dtype=np.bool_)
     array[1:4, 2:7] = True

@@ -14,6 +14,7 @@ from datasetkit.core.detections import Grounding, Query
 from datasetkit.core.errors import MissingPackageError, ModelError, UnusableError
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.options.models import Sam3Options
+from tests.annotation.segmenters.syncs import Syncs
 
 SIDE_PX, WIDTH = 56, 32
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8))
@@ -145,6 +146,26 @@ def test_image_is_encoded_once_if_it_has_phrases(grounder: Any) -> None:
     assert [len(pixels) for pixels in seen] == [1, 1]
     assert results[1] == Grounding(())
     np.testing.assert_allclose(seen[0].mean((0, 2, 3)).numpy(), [1.0, -1.0, -1.0], atol=1e-4)
+
+
+@needs_torchvision
+def test_host_waits_once_per_phrase_and_once_for_masks(grounder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which masks are wanted depends on the scores, so these are copied phrase by phrase, all masks at the end."""
+    vision = grounder._encode(IMAGE)
+    monkeypatch.setattr(grounder, "_encode", lambda _: vision)
+    syncs = Syncs()
+    before: list[int] = []
+    # What transformers itself waits for is not counted.
+    handles = [
+        grounder._model.register_forward_pre_hook(lambda *_: before.append(len(syncs.calls))),
+        grounder._model.register_forward_hook(lambda *_: syncs.calls.__delitem__(slice(before[-1], None))),
+    ]
+    with syncs:
+        grounder.ground([IMAGE], [Query.of_phrases(["a dog", "two cats", "a ball"])])
+    for handle in handles:
+        handle.remove()
+    assert len(before) == 3
+    assert syncs.calls == ["torch.Tensor.cpu"] * 4
 
 
 @needs_torchvision

@@ -13,6 +13,9 @@ import torch
 from PIL import Image
 
 from datasetkit.core.detections import Segment
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason
+from tests.annotation.segmenters.syncs import Syncs
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +117,35 @@ def test_chunk_size_changes_nothing(kind: Any, segmenter: Any, boxes_per_chunk: 
     with _watched(chunked._model.get_submodule(kind.decoder)) as decoded:
         _assert_equal(chunked.segment(_images()[1:2], boxes), segmenter.segment(_images()[1:2], boxes))
     assert len(decoded) == -(-16 // boxes_per_chunk)
+
+
+def test_masks_reach_the_host_in_one_copy_per_image(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = kind.make(boxes_per_chunk=4)
+    encoded = small._encode(_images())
+    monkeypatch.setattr(small, "_encode", lambda _: encoded)
+    with Syncs() as syncs:
+        small.segment(_images(), [_boxes(count, size_hw) for count, size_hw in zip((11, 1, 5), SIZES_HW, strict=True)])
+    assert syncs.calls == ["torch.Tensor.cpu"] * 3
+
+
+def test_image_with_a_mask_that_is_not_finite_is_an_error(kind: Any) -> None:
+    broken = kind.make(boxes_per_chunk=4)
+    calls: list[int] = []
+
+    def spoil(_: torch.nn.Module, __: tuple, output: tuple) -> tuple:
+        calls.append(len(calls))
+        masks, *rest = output
+        if len(calls) == 2:
+            masks = masks.clone()
+            masks.view(-1)[3] = float("nan")
+        return (masks, *rest)
+
+    broken._model.get_submodule(kind.decoder).register_forward_hook(spoil)
+    results = broken.segment(_images()[:2], [_boxes(6, SIZES_HW[0]), _boxes(2, SIZES_HW[1])])
+    assert isinstance(results[0], UnusableError)
+    assert results[0].reason is DropReason.NOT_FINITE
+    assert len(calls) == 3
+    assert len(results[1]) == 2, "the other image is intact"
 
 
 def test_red_reaches_the_model_as_red(kind: Any, segmenter: Any) -> None:
