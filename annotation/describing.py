@@ -11,7 +11,7 @@ from datasetkit.core.detections import Caption
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import Drop, Notice, NoticeKind
 from datasetkit.core.protocols import Captioner, Reading
-from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.batches import Batches, begin_part
 from datasetkit.runtime.timers import Stages
 
 
@@ -21,16 +21,21 @@ class Describer:
     Args:
         captioner: writes descriptions.
         recaption: whether it also replaces the descriptions that images have.
-        batch: images that the captioner is given at once; halved where memory runs out.
+        batch: images that the captioner is given at once; halved where memory runs out, until the next part begins.
         stages: clocks; ``caption`` is counted in images.
 
     """
 
     def __init__(self, captioner: Captioner, *, recaption: bool, batch: int, stages: Stages) -> None:
-        self._captioning: Batches[Image.Image, Caption] = Batches(captioner.caption, batch)
+        self._captioning: Batches[Image.Image, Caption] = Batches(captioner.caption, batch, "images of the captioner")
+        self._captioner = captioner
         self._recaption = recaption
         self._stages = stages
         self.identities = captioner.identities
+
+    def begin_part(self) -> None:
+        """Restore batches; see :class:`datasetkit.core.protocols.PartAware`."""
+        begin_part(self._captioning, self._captioner)
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         """Describe images; see :class:`datasetkit.core.protocols.Annotator`."""

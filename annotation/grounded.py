@@ -27,7 +27,7 @@ from datasetkit.core.ledger import Drop, DropReason, Notice
 from datasetkit.core.protocols import CropScorer, Grounder, NounPhrase, PhraseFinder, Reading
 from datasetkit.core.record import KeyObject, Maker, ObjectProvenance, Phrase, Record, Scores
 from datasetkit.options.grounding import GroundingOptions
-from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.batches import Batches, begin_part
 from datasetkit.runtime.timers import Stages
 
 # Coarser than the differences between batches and devices.
@@ -58,7 +58,7 @@ class GroundedAnnotator:
         describer: describes images; None leaves images without a description as they are.
         crop_scorer: compares crops with phrases; None skips the comparison.
         key_max: how many of the mentioned objects, the most salient first, become key objects; None for all.
-        crop_batch: crops per call of the crop scorer; halved where memory runs out.
+        crop_batch: crops per call of the crop scorer; halved where memory runs out, until the next part begins.
         stages: timers; all stages are counted in images.
 
     """
@@ -82,10 +82,16 @@ class GroundedAnnotator:
         self._describer = describer
         self._comparing: Batches[tuple[Image.Image, str], float] | None = None
         if crop_scorer is not None:
-            self._comparing = Batches(partial(_similarities, crop_scorer), crop_batch)
+            self._comparing = Batches(partial(_similarities, crop_scorer), crop_batch, "crops")
         self._stages = stages
-        models = (describer, grounder, crop_scorer)
-        self.identities = tuple(identity for model in models if model is not None for identity in model.identities)
+        self._models = (describer, grounder, crop_scorer)
+        self.identities = tuple(
+            identity for model in self._models if model is not None for identity in model.identities
+        )
+
+    def begin_part(self) -> None:
+        """Restore batches; see :class:`datasetkit.core.protocols.PartAware`."""
+        begin_part(self._comparing, *self._models)
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         """Annotate images; see :class:`datasetkit.core.protocols.Annotator`."""

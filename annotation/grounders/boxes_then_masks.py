@@ -10,7 +10,7 @@ from datasetkit.core.detections import Detections, FloatArray, Grounding, Query,
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Detector, Segmenter
-from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.batches import Batches, begin_part
 from datasetkit.runtime.timers import Stages
 
 
@@ -20,7 +20,7 @@ class BoxesThenMasks:
     Args:
         detector: finds boxes.
         segmenter: returns their masks.
-        detector_batch: images per call of the detector; halved where memory runs out.
+        detector_batch: images per call of the detector; halved where memory runs out, until the next part begins.
         segmenter_batch: images per call of the segmenter; halved likewise.
         stages: timers; ``detect`` and ``segment`` are counted in images.
 
@@ -30,14 +30,22 @@ class BoxesThenMasks:
         self, detector: Detector, segmenter: Segmenter, *, detector_batch: int, segmenter_batch: int, stages: Stages
     ) -> None:
         self._detecting: Batches[tuple[Image.Image, Query], Detections] = Batches(
-            lambda asked: detector.detect([image for image, _ in asked], [query for _, query in asked]), detector_batch
+            lambda asked: detector.detect([image for image, _ in asked], [query for _, query in asked]),
+            detector_batch,
+            "images of the detector",
         )
         self._segmenting: Batches[tuple[Image.Image, FloatArray], list[Segment]] = Batches(
             lambda boxed: segmenter.segment([image for image, _ in boxed], [boxes for _, boxes in boxed]),
             segmenter_batch,
+            "images of the segmenter",
         )
+        self._models = (detector, segmenter)
         self._stages = stages
         self.identities = (*detector.identities, *segmenter.identities)
+
+    def begin_part(self) -> None:
+        """Restore batches; see :class:`datasetkit.core.protocols.PartAware`."""
+        begin_part(self._detecting, self._segmenting, *self._models)
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
         """Ground each image's query; see :class:`datasetkit.core.protocols.Grounder`."""

@@ -27,13 +27,18 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
 
     Args:
         identity: of the weights.
-        boxes_per_chunk: how many boxes are decoded at once initially; halved where memory runs out.
+        boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out, until the next part begins.
 
     """
 
     def __init__(self, identity: ModelIdentity, boxes_per_chunk: int) -> None:
         self.identities = (identity,)
-        self._chunks: Batches[tuple[Encoded, list[float]], torch.Tensor] = Batches(self._decode_chunk, boxes_per_chunk)
+        self._boxes_per_chunk = boxes_per_chunk
+        self._boxes_that_fit = boxes_per_chunk
+
+    def begin_part(self) -> None:
+        """Decode as many boxes at once as initially; see :class:`datasetkit.core.protocols.PartAware`."""
+        self._boxes_that_fit = self._boxes_per_chunk
 
     @abstractmethod
     def _encode(self, images: Sequence[Image.Image]) -> list[Encoded]:
@@ -66,7 +71,11 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
     def _segments(
         self, encoded: Encoded, boxes_xyxy: FloatArray, size_hw: tuple[int, int]
     ) -> list[Segment] | UnusableError:
-        results = self._chunks.run([(encoded, box) for box in boxes_xyxy.tolist()])
+        batches: Batches[list[float], torch.Tensor] = Batches(
+            lambda chunk: self._decode(encoded, np.array(chunk, dtype=np.float64)), self._boxes_that_fit, "boxes"
+        )
+        results = batches.run(boxes_xyxy.tolist())
+        self._boxes_that_fit = batches.size
         rows = [result for result in results if isinstance(result, torch.Tensor)]
         packed = iter(read_packed(torch.stack(rows).cpu().numpy(), size_hw) if rows else ())
         segments: list[Segment] = []
@@ -79,7 +88,3 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
             else:
                 return segment
         return segments
-
-    def _decode_chunk(self, boxes: Sequence[tuple[Encoded, list[float]]]) -> list[torch.Tensor]:
-        """Decode boxes of one image."""
-        return self._decode(boxes[0][0], np.array([box for _, box in boxes], dtype=np.float64))

@@ -207,7 +207,19 @@ class Aligner(Protocol):
         ...
 
 
-class Annotator(Protocol):
+class PartAware(Protocol):
+    """A model that remembers something from image to image, such as the batches that fit into memory.
+
+    Parts of a build are built in any order and on any machine, so what is remembered must not reach the next part.
+    Models without memory need no such method.
+    """
+
+    def begin_part(self) -> None:
+        """Forget what was learned from images of other parts; called before the first image of each part."""
+        ...
+
+
+class Annotator(PartAware, Protocol):
     """Annotates images with models, several readings at once."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:

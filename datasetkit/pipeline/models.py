@@ -21,7 +21,7 @@ from datasetkit.options.build import Placement
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS, GivenOptions
 from datasetkit.pipeline.promises import CAPTION, DETECT, GROUND, SEGMENT
-from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.batches import Batches, begin_part
 from datasetkit.runtime.checkpoints import Checkpoint
 from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.fetched import find
@@ -183,7 +183,13 @@ class _Batched:
         self._batches: Batches[tuple[Image.Image, Query], Grounding] = Batches(
             lambda pairs: grounder.ground([image for image, _ in pairs], [query for _, query in pairs]),
             placement.detector_batch,
+            "images of the grounder",
         )
+        self._grounder = grounder
+
+    def begin_part(self) -> None:
+        """Restore batches; see :class:`datasetkit.core.protocols.PartAware`."""
+        begin_part(self._batches, self._grounder)
 
     def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
         """Ground each image's query; see :class:`datasetkit.core.protocols.Grounder`."""

@@ -116,6 +116,7 @@ class Pipeline:
 
         if self._annotator is None:
             return map_in_order(lambda entry: self._finish(read_one(entry)), entries, self._workers)
+        self._annotator.begin_part()
         read = map_in_order(read_one, entries, self._workers)
         return map_in_order(self._finish, self._annotated(read, self._annotator), self._workers)
 

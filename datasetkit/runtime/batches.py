@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -11,24 +12,37 @@ import torch
 from datasetkit.core.errors import UnusableError, is_out_of_memory
 from datasetkit.core.ledger import DropReason
 
+logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class Batches(Generic[Item, Result]):
-    """Calls a function on batches of items; halves the batch size for good each time memory runs out.
+    """Calls a function on batches of items; halves the batch size each time memory runs out, until a part begins.
 
     Args:
         function: returns one result per item, in order, or an error for an item without a result.
         size: initial number of items per batch.
+        items: what they are, in the plural, for the log.
 
     """
 
-    def __init__(self, function: Callable[[Sequence[Item]], Sequence[Result | UnusableError]], size: int) -> None:
+    def __init__(
+        self,
+        function: Callable[[Sequence[Item]], Sequence[Result | UnusableError]],
+        size: int,
+        items: str = "items",
+    ) -> None:
         if size < 1:
             raise ValueError(f"batch size {size}; give at least 1")
         self._function = function
+        self._initial_size = size
+        self._items = items
         self.size = size
+
+    def begin_part(self) -> None:
+        """Restore the initial size; see :class:`datasetkit.core.protocols.PartAware`."""
+        self.size = self._initial_size
 
     def run(self, items: Sequence[Item]) -> list[Result | UnusableError]:
         """Return the result of every item, in order; ``out_of_memory`` for an item that does not fit by itself."""
@@ -40,6 +54,7 @@ class Batches(Generic[Item, Result]):
                 results.extend(done)
             elif len(batch) > 1:
                 self.size = len(batch) // 2
+                logger.info("memory ran out with %d %s at once; now %d at once", len(batch), self._items, self.size)
             else:
                 results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory for this single image"))
         return results
@@ -55,3 +70,10 @@ class Batches(Generic[Item, Result]):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
+
+
+def begin_part(*models: object) -> None:
+    """Announce a part to those models and batches that are :class:`datasetkit.core.protocols.PartAware`."""
+    for model in models:
+        if hasattr(model, "begin_part"):
+            model.begin_part()

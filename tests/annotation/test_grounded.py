@@ -387,6 +387,23 @@ def test_only_undescribed_images_are_described() -> None:
     assert results[2].detections == 0, "an image without words has no query"
 
 
+def test_every_batch_is_whole_again_in_the_next_part() -> None:
+    memory = Memory(most=1)
+    captions = {RED: Caption(TWO)}
+    segmenter = TableSegmenter(memory=memory)
+    models = (TableCaptioner(captions, memory), TableCropScorer(0.5, memory))
+    made = annotator(by_table(BOTH), segmenter, captioner=models[0], crop_scorer=models[1])
+    given = [reading(None, RED, "1"), reading(None, RED, "2")]
+    first = made.annotate(given)
+    begun = [2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1]
+    assert memory.asked == begun, "captions, masks, crops of the first, crops of the second image"
+    made.annotate(given)
+    assert memory.asked[len(begun) :] == [1] * 8
+    made.begin_part()
+    assert made.annotate(given) == first
+    assert memory.asked[len(begun) + 8 :] == begun
+
+
 def test_recaption_replaces_description_and_phrases() -> None:
     old = Phrase("a cat", 0, 5)
     _, made = captioned({RED: Caption("dog")}, recaption=True)

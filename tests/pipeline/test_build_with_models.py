@@ -165,6 +165,21 @@ def test_out_of_memory_halves_batches_without_loss(whole: Path, tmp_path: Path) 
         ]
 
 
+def test_halved_batch_changes_its_own_part_alone(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def refuse_the_first(pixels: torch.Tensor) -> None:
+        sizes.append(len(pixels))
+        if len(sizes) == 1:
+            raise torch.OutOfMemoryError("a test's memory")
+
+    plain = of_scenes(tmp_path / "plain", part_size=4)
+    with before_detection(refuse_the_first):
+        halved = of_scenes(tmp_path / "halved", part_size=4)
+    assert sizes == [4, 2, 2, 4]
+    assert halved.parts[1] == plain.parts[1]
+
+
 def test_too_large_image_is_dropped_and_can_be_retried(whole: Path, tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
 

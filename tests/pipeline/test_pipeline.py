@@ -56,6 +56,9 @@ class Counted:
         self.inner = inner
         self.counts: list[int] = []
 
+    def begin_part(self) -> None:
+        self.inner.begin_part()
+
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
         self.counts.append(len(readings))
         return self.inner.annotate(readings)
@@ -143,7 +146,14 @@ def test_without_models_annotations_stay(mixed: Recipe) -> None:
     assert all(outcome.detections == 0 for outcome in found)
 
 
-class Unannotated:
+class Forgetful:
+    """Remembers nothing from part to part."""
+
+    def begin_part(self) -> None:
+        pass
+
+
+class Unannotated(Forgetful):
     """Drops every second image that it receives."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
@@ -190,7 +200,7 @@ def test_source_defect_ends_the_run_after_earlier_records(by_models: bool) -> No
     assert all(outcome.row is not None for outcome in found)
 
 
-class Defective:
+class Defective(Forgetful):
     """Raises an error."""
 
     def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:

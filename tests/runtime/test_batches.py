@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
-from datasetkit.runtime.batches import Batches
+from datasetkit.runtime.batches import Batches, begin_part
+from datasetkit.runtime.parts import Guarded
+from datasetkit.runtime.registry import Origin
 
 
 class Small:
@@ -45,13 +47,31 @@ def test_no_item_is_lost_and_order_stays(count: int, size: int, room: int, greed
             assert result == item**2
 
 
-def test_the_batch_stays_halved() -> None:
+def test_the_batch_stays_halved_until_a_part_begins(caplog: pytest.LogCaptureFixture) -> None:
     function = Small(room=3)
-    batches: Batches[int, int] = Batches(function, 8)
-    batches.run(range(10))
-    batches.run(range(4))
+    batches: Batches[int, int] = Batches(function, 8, "crops")
+    with caplog.at_level("INFO"):
+        batches.run(range(10))
+        batches.run(range(4))
+        assert batches.size == 2
+        assert function.sizes == [8, 4, *[2] * 5, 2, 2]
+        assert caplog.messages == [
+            "memory ran out with 8 crops at once; now 4 at once",
+            "memory ran out with 4 crops at once; now 2 at once",
+        ]
+        function.room = 8
+        begin_part(None, batches, function)
+        batches.run(range(10))
+    assert function.sizes[9:] == [8, 2]
+    assert len(caplog.messages) == 2
+
+
+def test_plug_ins_learn_of_a_part_if_they_want_to() -> None:
+    batches: Batches[int, int] = Batches(Small(room=1), 2)
+    batches.run(range(2))
+    origin = Origin("segmenter", "a", "a:A", None, None, None)
+    begin_part(Guarded(batches, origin, {}), Guarded(Small(1), origin, {}))
     assert batches.size == 2
-    assert function.sizes == [8, 4, *[2] * 5, 2, 2]
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory"), MemoryError()])

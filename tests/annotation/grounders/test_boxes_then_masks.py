@@ -216,6 +216,9 @@ def test_out_of_memory_halves_one_model_only() -> None:
         assert whole.asked == [4]
         both.ground(images, queries)
         assert halved.asked[6:] == [1, 1, 1, 1], "what was learnt is kept"
+        both.begin_part()
+        both.ground(images, queries)
+        assert halved.asked[10:] == halved.asked[:6], "in one part"
 
 
 def test_both_stages_are_timed_in_images() -> None:

@@ -175,8 +175,11 @@ def test_out_of_memory_halves_the_chunk_without_loss(kind: Any, segmenter: Any) 
         assert calls == [8, 4, 2, 2, 2, 2, 2, 2, 1]
         small.segment(_images()[1:2], [boxes[0][:4]])
         assert calls[9:] == [2, 2], "a size that did not fit is not tried again"
+        small.begin_part()
+        small.segment(_images()[1:2], [boxes[0][:9]])
+        assert calls[11:] == [8, 4, 2, 2, 2, 2, 1], "until the next part"
     handle.remove()
-    assert len(encoded) == 2, "the images are not encoded again"
+    assert len(encoded) == 3, "the images are not encoded again"
     _assert_equal(got, segmenter.segment(_images()[1:2], boxes))
 
 
