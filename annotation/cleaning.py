@@ -27,16 +27,16 @@ def clean_mask(mask: Mask, options: CleaningOptions) -> tuple[Mask, float]:
     """
     left, top, width, height = (int(side) for side in mask.box_xywh)
     window = slice(top, top + height), slice(left, left + width)
-    frame = mask.decode()
-    before = frame[window]
+    columns = mask.decode_columns()
+    before = np.ascontiguousarray(columns[window[0]])
     after = fill_holes(remove_islands(before, options.island_share * mask.area), options.hole_share * mask.area)
     if options.smooth_px > 0:
         after = _smoothed(after, options.smooth_px, _border_sides(window, mask.size_hw))
     if np.array_equal(before, after):
         return mask, 1.0
     iou = float(np.count_nonzero(before & after) / np.count_nonzero(before | after))
-    frame[window] = after
-    return Mask.from_array(frame), iou
+    columns[window[0]] = after
+    return Mask.from_columns(columns, left, mask.size_hw[1]), iou
 
 
 def remove_islands(array: BoolArray, area_min: float) -> BoolArray:
@@ -48,6 +48,8 @@ def remove_islands(array: BoolArray, area_min: float) -> BoolArray:
 
     """
     labels, count = ndimage.label(array, structure=_EIGHT_NEIGHBOURS)
+    if count == 1:
+        return array
     areas = _areas(labels, count)
     is_kept = areas >= area_min
     is_kept[0] = False
@@ -64,11 +66,13 @@ def fill_holes(array: BoolArray, area_min: float) -> BoolArray:
 
     """
     labels, count = ndimage.label(~array)
-    is_filled = _areas(labels, count) < area_min
-    is_filled[0] = False
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        is_filled[edge] = False
-    return array | is_filled[labels]
+    is_hole = np.ones(count + 1, dtype=np.bool_)
+    for edge in ([0], labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        is_hole[edge] = False
+    if not is_hole.any():
+        return array
+    is_filled = is_hole & (_areas(labels, count) < area_min)
+    return array | is_filled[labels] if is_filled.any() else array
 
 
 def _smoothed(array: BoolArray, radius_px: int, pad_sides: tuple[tuple[int, int], tuple[int, int]]) -> BoolArray:

@@ -155,6 +155,23 @@ class Mask:
         return cls._from_rle(coco_mask.frPyObjects({"size": size_hw, "counts": runs}, *size_hw))
 
     @classmethod
+    def from_columns(cls, columns: BoolArray, left: int, width: int) -> Mask:
+        """Encode a mask that is in some columns of its image only, as :meth:`decode_columns` returns them.
+
+        Args:
+            columns: shape (H, number of columns), dtype bool; fastest in Fortran order.
+            left: columns to the left of them.
+            width: of the image, px.
+
+        """
+        rle = coco_mask.encode(np.asfortranarray(columns, dtype=np.uint8))
+        runs, size_hw = run_lengths(rle["counts"].decode("ascii")), [len(columns), width]
+        # Where the mask begins and ends; an end of the whole image is not written.
+        edges = (left * len(columns) + np.cumsum(runs))[: runs.size // 2 * 2]
+        runs = np.diff(edges[edges < len(columns) * width], prepend=0, append=len(columns) * width)
+        return cls._from_rle(coco_mask.frPyObjects({"size": size_hw, "counts": runs}, *size_hw))
+
+    @classmethod
     def _from_rle(cls, rle: Mapping[str, Any], if_empty: tuple[DropReason, str] = _EMPTY) -> Mask:
         """Take over what pycocotools has just encoded; its run lengths are not checked, unlike those of files."""
         height, width = rle["size"]
@@ -173,6 +190,13 @@ class Mask:
     def decode(self) -> BoolArray:
         """Return the mask as an array of shape (H, W), dtype bool."""
         return coco_mask.decode(self.to_coco()).astype(np.bool_)
+
+    def decode_columns(self) -> BoolArray:
+        """Return the columns that the mask's box spans: shape (H, width of the box), dtype bool, Fortran order."""
+        height, (left, _, width, _) = self.size_hw[0], map(int, self.box_xywh)
+        ends = np.clip(np.cumsum(run_lengths(self.counts)) - left * height, 0, width * height)
+        pixels: BoolArray = np.repeat(np.arange(ends.size) % 2 == 1, np.diff(ends, prepend=0))
+        return pixels.reshape(width, height).T
 
     @cached_property
     def area(self) -> int:

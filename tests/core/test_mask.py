@@ -143,6 +143,20 @@ def test_packed_bits_equal_the_array(array: NDArray[np.bool_], spare: int) -> No
     assert columns.shape == (width, -(-height // 8))
 
 
+@given(ARRAYS)
+def test_columns_of_the_box_are_the_mask(array: NDArray[np.bool_]) -> None:
+    mask = Mask.from_array(array)
+    left, _, width, _ = (int(side) for side in mask.box_xywh)
+    columns = mask.decode_columns()
+    assert columns.flags.f_contiguous
+    assert columns.flags.writeable
+    np.testing.assert_array_equal(columns, array[:, left : left + width])
+    assert Mask.from_columns(columns, left, array.shape[1]) == mask
+    assert Mask.from_columns(np.ascontiguousarray(array), 0, array.shape[1]) == mask
+    with pytest.raises(UnusableError, match="covers no pixel"):
+        Mask.from_columns(np.zeros_like(columns), left, array.shape[1])
+
+
 @pytest.mark.parametrize(
     ("columns", "height"),
     [
