@@ -61,10 +61,8 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _require_unit(name: str, value: float | None) -> None:
-    _require(
-        value is None or (math.isfinite(value) and 0.0 <= value <= 1.0),
-        f"{name} is {value}; give a number in [0, 1], or None if not measured",
-    )
+    if value is not None and not 0.0 <= value <= 1.0:  # NaN fails this, too
+        raise RecordError(f"{name} is {value}; give a number in [0, 1], or None if not measured")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,20 +165,22 @@ class KeyObject:
     source_id: str | None = None
 
     def __post_init__(self) -> None:
-        _require(0 <= self.id < 2**31, f"object id {self.id} must be a non-negative 32-bit number")
+        # Texts are formatted only for errors: objects are created several times per record.
+        if not 0 <= self.id < 2**31:
+            raise RecordError(f"object id {self.id} must be a non-negative 32-bit number")
         _require(self.category is None or bool(self.category), 'category is ""; give None if it is unknown')
         _require_unit("salience", self.salience)
-        _require(
-            not self.is_key or self.status is ObjectStatus.MENTIONED,
-            f"object {self.id} is a key object but {self.status.value}; key objects are mentioned ones",
-        )
-        _require(not self.is_key or self.mask is not None, f"object {self.id} is a key object, but has no mask")
-        _require(self.mask is None or self.box is None, f"object {self.id} has a mask, which has its box; omit box")
-        for name, box in (("source_bbox", self.source_bbox), ("box", self.box)):
-            _require(
-                box is None or (len(box) == 4 and all(map(math.isfinite, box))),
-                f"{name} {box} must be four finite numbers (left, top, width, height)",
+        if self.is_key and self.status is not ObjectStatus.MENTIONED:
+            raise RecordError(
+                f"object {self.id} is a key object but {self.status.value}; key objects are mentioned ones"
             )
+        if self.is_key and self.mask is None:
+            raise RecordError(f"object {self.id} is a key object, but has no mask")
+        if self.mask is not None and self.box is not None:
+            raise RecordError(f"object {self.id} has a mask, which has its box; omit box")
+        for name, box in (("source_bbox", self.source_bbox), ("box", self.box)):
+            if box is not None and not (len(box) == 4 and all(map(math.isfinite, box))):
+                raise RecordError(f"{name} {box} must be four finite numbers (left, top, width, height)")
 
     @property
     def area(self) -> int | None:
@@ -340,17 +340,18 @@ class Record:
         _require(self.description is None or bool(self.description), 'description is ""; give None if there is none')
         ids = {item.id for item in self.objects}
         _require(len(ids) == len(self.objects), f"record {self.record_id}: an object id is used twice")
+        size_hw = self.image.size_hw
         for item in self.objects:
-            _require(
-                item.mask is None or item.mask.size_hw == self.image.size_hw,
-                f"record {self.record_id}: object {item.id} has a mask of {item.mask and item.mask.size_hw} on an "
-                f"image of {self.image.size_hw} (height, width)",
-            )
-            _require(
-                item.box is None or item.box == box_inside(item.box, self.image.size_hw),
-                f"record {self.record_id}: object {item.id} has a box {item.box} (left, top, width, height) that "
-                f"leaves the image of {self.image.width}x{self.image.height} px",
-            )
+            if item.mask is not None and item.mask.size_hw != size_hw:
+                raise RecordError(
+                    f"record {self.record_id}: object {item.id} has a mask of {item.mask.size_hw} on an image of "
+                    f"{size_hw} (height, width)"
+                )
+            if item.box is not None and item.box != box_inside(item.box, size_hw):
+                raise RecordError(
+                    f"record {self.record_id}: object {item.id} has a box {item.box} (left, top, width, height) that "
+                    f"leaves the image of {self.image.width}x{self.image.height} px"
+                )
         for phrase in self.phrases:
             _require(
                 (self.description or "")[phrase.start : phrase.end] == phrase.text,

@@ -220,11 +220,15 @@ def record_to_row(record: Record, overlay_jpeg: bytes | None = None) -> dict[str
         "description": record.description,
         "objects": [_object_to_row(item) for item in record.objects],
         "phrases": [
-            asdict(phrase)
-            | {
+            {
+                "text": phrase.text,
+                "start": phrase.start,
+                "end": phrase.end,
                 "object_ids": list(phrase.object_ids),
-                "candidates": [asdict(candidate) for candidate in phrase.candidates],
+                "candidates": [{"object_id": one.object_id, "score": one.score} for one in phrase.candidates],
+                "score": phrase.score,
                 "status": phrase.status.value,
+                "reason": phrase.reason,
                 "provenance": phrase.provenance and phrase.provenance.value,
                 "kind": phrase.kind.value,
             }
@@ -253,7 +257,7 @@ def _object_to_row(item: KeyObject) -> dict[str, Any]:
         "salience": item.salience,
         "is_crowd": item.is_crowd,
         "status": item.status.value,
-        "scores": asdict(item.scores),
+        "scores": {name: getattr(item.scores, name) for name in Scores.__dataclass_fields__},
         "source_bbox": None if item.source_bbox is None else list(item.source_bbox),
         "provenance": {
             "box": item.provenance.box and item.provenance.box.value,

@@ -119,7 +119,7 @@ def object_of(item: KeyObject, said: Json) -> KeyObject:
         changes["source_id"] = spelled(said["source_id"])
     if item.category == UNNAMED and "category" in said and said["category"] is None:
         changes["category"] = None
-    return replace(item, **changes)
+    return replace(item, **changes) if changes else item
 
 
 def listed_objects(caption: Json, others: Sequence[Json], annotation_ids: Sequence[str]) -> dict[str, Json] | None:
