@@ -1,4 +1,4 @@
-"""Peak memory of complete builds of 1,000, 10,000 and 100,000 tiny images, of the driver and of its workers. Linux only.
+"""Peak memory of complete builds of 1,000, 10,000 and 100,000 tiny images, of driver and workers. Linux only.
 
     python -m benchmarks.memory [--sizes 1000 10000 100000]
 
@@ -55,14 +55,18 @@ def resident_bytes(pid: int, name: str) -> int:
 
 
 def _workers(pid: int) -> list[int]:
-    found = []
-    with suppress(OSError):  # it ends just now
+    children: list[str] = []
+    with suppress(OSError):  # a thread has just ended
         for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in map(int, path.read_text().split()):
-                # Between fork and exec, a child has the memory of its parent.
-                if b"engines.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.append(child)
-    return found
+            children += path.read_text().split()
+    return [int(child) for child in children if _is_worker(child)]
+
+
+def _is_worker(pid: str) -> bool:
+    """Return whether a process has become a worker: between fork and exec, it has the memory of its parent."""
+    with suppress(OSError):
+        return b"engines.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def print_index_bytes(kind: str, folder: Path) -> None:

@@ -3,8 +3,8 @@
     python -m benchmarks.publishing [--parts 1000 4000 10000]
 
 The parts, of one record each, are written by one process, and published by another: read again, put together, described
-and exchanged. Publishing the most of them must take at most five minutes of CPU time. Each further part may take at most
-1.5 times as long beyond the middle number as below it, so that no step is quadratic. The exit status is 1 otherwise.
+and exchanged. Publishing the most of them must take at most five minutes of CPU time. Each further part may take at
+most 1.5 times as long beyond the middle number as below it: no step is quadratic. The exit status is 1 otherwise.
 """
 
 from __future__ import annotations

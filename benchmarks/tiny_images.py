@@ -47,8 +47,8 @@ def write_tiny(count: int, destination: Path) -> None:
         captions.append({"id": number, "image_id": number, "caption": caption})
         metadata.append(json.dumps({"file_name": name, "caption": caption}))
     categories = [{"id": place + 1, "name": name} for place, name in enumerate(_CATEGORIES)]
-    for name, annotations in (("instances", instances), ("captions", captions)):
-        document = {"images": images, "annotations": annotations, "categories": categories}
+    for name, items in (("instances", instances), ("captions", captions)):
+        document = {"images": images, "annotations": items, "categories": categories}
         (destination / f"{name}.json").write_text(json.dumps(document))
     (destination / "images" / "metadata.jsonl").write_text("\n".join(metadata) + "\n")
 
