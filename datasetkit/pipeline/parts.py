@@ -70,11 +70,12 @@ def changes_since(
             logger.info("%s: %s; --update rebuilds it and records them", folder, unknown)
         return [unknown] if is_update else []
     changes: dict[str, str] = {}
+    count = 0
     for index, entries in enumerate(parts_of(source, recipe)):
-        account = accounts.pop(index, None)
+        count, account = index + 1, accounts.get(index)
         _merge(changes, inputs.changes(entries, account) if account else _all(inputs.places(entries), "is new"))
-    for account in accounts.values():
-        _merge(changes, _all(account["files"], "is gone"))
+    for index in sorted({*accounts} - {*range(count)}):
+        _merge(changes, _all(accounts[index]["files"], "is gone"))
     if inputs.absent:
         logger.warning("source files that can no longer be read: %s", listed(sorted({*inputs.absent})))
     if len(changes) > 1:
@@ -135,7 +136,7 @@ class Job:
         self._models = models
         self._on_progress = on_progress
         self._shard = run.own_shard
-        self._accounts: dict[int, Account] = {}
+        self._accounts: Mapping[int, Account] = {}
         self._failures = Failures(run.max_failures)
         self._cut: Cut | None = None
         self._count = 0
@@ -323,10 +324,11 @@ class Job:
         published, store = self._folder.published, self._store
         if published is None or published.recipe["source"]["name"] != self._recipe.source.name:
             return
+        former = {part.index: part for part in published.parts}
         failed = {
             name: (index, event["reason"])
             for index, part in store.whole.items()
-            if part not in published.parts and is_failed(part)
+            if part != former.get(index) and is_failed(part)
             for name, event in store.dropped_records(index).items()
             if DropReason(event["reason"]).may_pass_later
         }

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from datasetkit.core.documents import load_json
-from datasetkit.core.files import real_path, replace_file
+from datasetkit.core.files import real_path, whole_file
 from datasetkit.export.dataset.manifest import Manifest, Part
 
 logger = logging.getLogger(__name__)
@@ -27,31 +27,59 @@ def accounts_path(folder: Path) -> Path:
     return whole.parent / f".{whole.name}.inputs.jsonl"
 
 
-def read_accounts(folder: Path, manifest: Manifest) -> dict[int, Account]:
+class Accounts(Mapping[int, Account]):
+    """Accounts of parts by number. Only the places of their lines are in memory.
+
+    Args:
+        path: the file with the accounts.
+        places: offset and length of the line of each part, bytes.
+
+    """
+
+    def __init__(self, path: Path, places: Mapping[int, tuple[int, int]]) -> None:
+        self._path = path
+        self._places = places
+
+    def __getitem__(self, index: int) -> Account:
+        offset, length = self._places[index]
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            account: Account = load_json(file.read(length))["inputs"]
+        return account
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def read_accounts(folder: Path, manifest: Manifest) -> Accounts:
     """Read the accounts of the parts of a built folder, as far as they exist."""
+    path, places, end = accounts_path(folder), dict[int, tuple[int, int]](), 0
     parts = {part.index: part for part in manifest.parts}
-    found = {}
-    with suppress(OSError, KeyError, TypeError, ValueError, RecursionError):
-        for line in accounts_path(folder).read_text(encoding="utf-8").splitlines():
+    with suppress(OSError, KeyError, TypeError, ValueError, RecursionError), path.open("rb") as lines:
+        for line in lines:
+            start, end = end, end + len(line)
             value = load_json(line)
             index, account = value["part"], value["inputs"]
             if index in parts and value["shards"] == _digests(parts[index]) and isinstance(account["files"], dict):
-                found[index] = account
-    return found
+                places[index] = start, len(line)
+    return Accounts(path, places)
 
 
 def write_accounts(folder: Path, manifest: Manifest, account_of: Callable[[int], Account | None]) -> None:
     """Write the accounts of all parts; without write permission, changes will not be noticed."""
-    known = ((part, account_of(part.index)) for part in manifest.parts)
-    lines = [
-        json.dumps({"part": part.index, "shards": _digests(part), "inputs": account}) + "\n"
-        for part, account in known
-        if account is not None
-    ]
+    path = accounts_path(folder)
     try:
-        replace_file(accounts_path(folder), "".join(lines).encode())
+        with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+            for part in manifest.parts:
+                if (account := account_of(part.index)) is not None:
+                    value = {"part": part.index, "shards": _digests(part), "inputs": account}
+                    file.write(json.dumps(value) + "\n")
     except OSError as error:
-        path = accounts_path(folder)
+        if error.filename != str(path):  # an account cannot be read
+            raise
         logger.warning("%s cannot be written (%s), so changed input files will not be noticed", path, error.strerror)
 
 

@@ -204,7 +204,7 @@ class PartStore:
             BuiltFolderError: a shard of it cannot be read.
 
         """
-        lines = self._published_lines.get(part.index, [])
+        lines = self._published_lines(part.index)
         counts = StatisticsCounter()
         for shard in part.shards:
             counts.add_shard(shard.split, self._shard(shard))
@@ -270,13 +270,25 @@ class PartStore:
         manifest.write(self.new)
         return manifest
 
+    def _published_lines(self, index: int) -> Iterator[str]:
+        """Yield the lines of a part in the published ledger."""
+        with (self._folder / LEDGER_NAME).open("rb") as ledger:
+            for start, end in self._published_spans.get(index, ()):
+                ledger.seek(start)
+                yield ledger.read(end - start).decode()
+
     @cached_property
-    def _published_lines(self) -> dict[int, list[str]]:
-        """Yield the lines of the published ledger, part by part."""
-        lines: dict[Any, list[str]] = {}
+    def _published_spans(self) -> dict[Any, list[tuple[int, int]]]:
+        """Where the lines of each part are in the published ledger: start and end of runs of lines, bytes."""
+        spans: dict[Any, list[tuple[int, int]]] = {}
+        end = 0
         for line, event in read_events(self._folder / LEDGER_NAME):
-            lines.setdefault(event.get("part"), []).append(line)
-        return lines
+            start, end = end, end + len(line.encode())
+            own = spans.setdefault(event.get("part"), [])
+            if own and own[-1][1] == start:
+                start, _ = own.pop()
+            own.append((start, end))
+        return spans
 
     def _final_names(self) -> tuple[tuple[Part, ...], dict[Path, str]]:
         """Return the parts with the published names of their shards, and the required moves."""
