@@ -1,67 +1,136 @@
-"""Peak memory of complete builds at 1,000 and 10,000 records, from ``folder`` and from ``coco``.
+"""Peak memory of complete builds of 1,000, 10,000 and 100,000 tiny images, of driver and workers. Linux only.
 
-    python -m benchmarks.memory [--small 1000] [--large 10000]
+    python -m benchmarks.memory [--sizes 1000 10000 100000]
 
-The folder build must stay within 10 %; the coco build may grow by at most twice the growth of the annotation files.
+From ``coco`` with two worker processes, from ``folder`` in one process, and an update of that after one image changed.
+A source holds an index of its entries, in the driver and in each worker; its size is measured apart. Without it, a peak
+may grow by at most 1.3 times from the second largest to the largest size; the exit status is 1 otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.coco_copies import write_copies
+from benchmarks.tiny_images import source_options, write_tiny
+from datasetkit.options.recipe import Recipe
+from datasetkit.pipeline.opening import open_source
 
 MIB = 2**20
+MOST_GROWTH = 1.3
+_EVERY_S = 0.05
 
 
-def peak_bytes(*arguments: str) -> int:
-    """Run ``datasetkit`` with these arguments in a separate process and return its peak resident size."""
+def peak_bytes(*arguments: str) -> tuple[int, int]:
+    """Run ``datasetkit`` with these arguments; return the peak resident sizes of its process and of its largest worker.
+
+    The second one is 0 without worker processes.
+    """
     code = f"import sys; sys.argv = ['datasetkit', *{arguments!r}]; from datasetkit.cli import main; main()"
-    process = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-c", code],
-        os.environ,
-        file_actions=[(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_WRONLY, 0) for descriptor in (1, 2)],
-    )
-    _, status, usage = os.wait4(process, 0)
-    if status:
-        raise SystemExit(f"datasetkit {' '.join(arguments)} ended with status {os.waitstatus_to_exitcode(status)}")
-    return usage.ru_maxrss * 1024
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = worker = 0
+    while process.poll() is None:
+        driver = max(driver, resident_bytes(process.pid, "VmHWM"))
+        worker = max([worker, *(resident_bytes(pid, "VmHWM") for pid in _workers(process.pid))])
+        time.sleep(_EVERY_S)
+    if process.returncode:
+        raise SystemExit(f"datasetkit {' '.join(arguments)} ended with status {process.returncode}")
+    return driver, worker
 
 
-def measure(count: int, folder: Path) -> dict[str, int]:
-    """Build ``count`` records from both sources; return peaks and the size of the annotation files, bytes."""
-    write_copies(count, folder)
-    images, instances, captions = folder / "images", folder / "instances.json", folder / "captions.json"
-    coco = ("--images", str(images), "--instances", str(instances), "--captions", str(captions))
-    return {
-        "folder": peak_bytes("build", "folder", str(images), "--out", str(folder / "from_folder")),
-        "coco": peak_bytes("build", "coco", *coco, "--out", str(folder / "from_coco")),
-        "annotations": instances.stat().st_size + captions.stat().st_size,
-    }
+def resident_bytes(pid: int, name: str) -> int:
+    """Return the resident size of a process, ``VmRSS`` now or ``VmHWM`` at its peak; 0 if it has ended."""
+    try:
+        found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
 
 
-def main() -> None:
-    """Measure both sizes and print the growth."""
+def _workers(pid: int) -> list[int]:
+    children: list[str] = []
+    with suppress(OSError):  # a thread has just ended
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            children += path.read_text().split()
+    return [int(child) for child in children if _is_worker(child)]
+
+
+def _is_worker(pid: str) -> bool:
+    """Return whether a process has become a worker: between fork and exec, it has the memory of its parent."""
+    with suppress(OSError):
+        return b"engines.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def print_index_bytes(kind: str, folder: Path) -> None:
+    """Print by how many bytes a process grows when it opens a source and reads its entries once."""
+    recipe = Recipe.checked({"source": source_options(kind, folder)})
+    open_source(Recipe.checked({"source": source_options(kind, folder.parent / "one")}))  # imports what it needs
+    before = resident_bytes(os.getpid(), "VmRSS")
+    source = open_source(recipe).source
+    source.fingerprint()
+    for _ in source.entries():
+        pass
+    print(resident_bytes(os.getpid(), "VmRSS") - before)
+
+
+def index_bytes(kind: str, folder: Path) -> int:
+    """Return the size of the index of a source, bytes."""
+    command = [sys.executable, "-m", "benchmarks.memory", "--index", kind, str(folder)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure(count: int, folder: Path) -> dict[str, tuple[int, int]]:
+    """Build ``count`` records; return the peak and the size of the index in it, bytes, by name."""
+    write_tiny(1, folder / "one")
+    data = folder / "data"
+    write_tiny(count, data)
+    options = source_options("coco", data)
+    coco = [text for name in ("images", "instances", "captions") for text in (f"--{name}", str(options[name]))]
+    common = ("--part-size", "500", "--out")
+    driver, worker = peak_bytes("build", "coco", *coco, *common, str(folder / "coco"), "--workers", "2")
+    index = index_bytes("coco", data)
+    found = {"coco, driver": (driver, index), "coco, worker": (worker, index)}
+    index = index_bytes("folder", data)
+    command = ("build", "folder", str(data / "images"), *common, str(folder / "folder"), "--workers", "1")
+    found["folder"] = peak_bytes(*command)[0], index
+    with (data / "images" / "000000.jpg").open("ab") as image:
+        image.write(b"changed")
+    found["folder, update"] = peak_bytes(*command, "--update")[0], index
+    return found
+
+
+def main() -> int:
+    """Measure all sizes; return 1 if memory grows too much."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", type=int, default=1000)
-    parser.add_argument("--large", type=int, default=10000)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--index", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    peaks = {}
-    for count in (options.small, options.large):
+    if options.index:
+        print_index_bytes(options.index[0], Path(options.index[1]))
+        return 0
+    found = []
+    for count in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            peaks[count] = measure(count, Path(folder) / "data")
-        shown = ", ".join(f"{name} {value / MIB:.0f} MiB" for name, value in peaks[count].items())
-        print(f"{count:6,} records: {shown}", flush=True)
-    small, large = peaks[options.small], peaks[options.large]
-    grown = {name: large[name] - small[name] for name in small}
-    print(f"folder: {large['folder'] / small['folder']:.3f} times (at most 1.10)")
-    print(f"coco:   grew by {grown['coco'] / grown['annotations']:.2f} of the annotation files' growth (at most 2)")
+            found.append(measure(count, Path(folder)))
+        for name, (peak, index) in found[-1].items():
+            print(f"{count:8,} records  {name:15} {peak / MIB:6.0f} MiB, of which index {index / MIB:4.0f}", flush=True)
+    if len(found) < 2:
+        return 0
+    is_good = True
+    for name, (peak, index) in found[-1].items():
+        growth = (peak - index) / (found[-2][name][0] - found[-2][name][1])
+        is_good = is_good and growth <= MOST_GROWTH
+        print(f"{name:15} {growth:.2f} times without the index (at most {MOST_GROWTH})")
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
