@@ -5,9 +5,9 @@ BIN_EXTRAS := .venv-extras/bin
 DEMO := out/demo
 PHOTOGRAPHS := examples/photographs
 comma := ,
-EXTRAS := test,sam,groundingdino,vlm
+EXTRAS := test,sam,groundingdino,vlm,ray
 
-.PHONY: install test quick test-numeric install-extras test-extras docs demo paper
+.PHONY: install test quick test-numeric install-extras test-extras test-ray docs demo paper
 
 install: .venv/installed
 
@@ -59,6 +59,10 @@ test-extras: install-extras
 		tests/hi_scoring/model/test_dialogue.py tests/hi_scoring/tuning/test_collator.py tests/hi_scoring/sparse \
 		tests/hi_scoring/interventions/test_knockout.py tests/hi_scoring/interventions/test_positions.py \
 		tests/hi_scoring/interventions/test_tracking.py tests/hi_scoring/ablation/test_editors.py
+
+# Ray is started several times, and so is a cluster of two machines: three minutes on two cores, one test at a time.
+test-ray: install-extras
+	$(BIN_EXTRAS)/python -m pytest tests/on_ray
 
 # site/index.html can be opened as a file; neither the build nor the pages need a network.
 docs: install

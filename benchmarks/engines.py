@@ -11,46 +11,21 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
 
 from benchmarks.coco_copies import write_copies
+from benchmarks.timed_engine import SECONDS
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
-from datasetkit.runtime.engines.processes import Processes
-from datasetkit.runtime.engines.protocol import Died, Done, Task, Work
 
 GATE = 1.8
 
 
-class TimedProcesses(Processes):
-    """Processes whose work is timed once all of them have started."""
-
-    seconds: ClassVar[list[float]] = []
-
-    def __init__(self, seats: Any, address: str | None = None) -> None:  # noqa: ARG002 - that of every engine
-        super().__init__(seats)
-
-    def start(self, work: Work) -> Any:
-        """Start all workers, and wait for each of them."""
-        hello = super().start(work)
-        self._await_workers(all)
-        return hello
-
-    def run(self, next_task: Callable[[], Task | None], on_tell: Callable[[Task, Any], None]) -> Iterator[Done | Died]:
-        """Do tasks, and note how long that took."""
-        start = time.perf_counter()
-        yield from super().run(next_task, on_tell)
-        self.seconds.append(time.perf_counter() - start)
-
-
-def timed(recipe: Recipe, out: Path, engine: str, workers: int, seconds: list[float]) -> float:
+def timed(recipe: Recipe, out: Path, engine: str, workers: int) -> float:
     """Build once; return the seconds of the parted work."""
     build(recipe, RunOptions(out=out, engine=engine, workers=workers))
-    return seconds.pop()
+    return SECONDS.pop()
 
 
 def main() -> int:
@@ -60,11 +35,9 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--ray", action="store_true", help="compare actors of Ray, too")
     options = parser.parse_args()
-    engines = {"processes": ("benchmarks.engines:TimedProcesses", TimedProcesses.seconds)}
+    engines = {"processes": "benchmarks.timed_engine:TimedProcesses"}
     if options.ray:
-        from benchmarks.ray_engine import TimedRay
-
-        engines["ray"] = ("benchmarks.ray_engine:TimedRay", TimedRay.seconds)
+        engines["ray"] = "benchmarks.timed_ray:TimedRay"
     is_met = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,12 +46,12 @@ def main() -> int:
         source |= {key: folder / f"in/{key}.json" for key in ("instances", "captions")}
         recipe = Recipe.checked({"source": source, "part_size": max(options.count // 12, 1)})
         digests = set()
-        for engine, (path, seconds) in engines.items():
+        for engine, path in engines.items():
             fastest = {1: float("inf"), 2: float("inf")}
             for repeat in range(options.repeats):
                 for workers in fastest:
                     out = folder / f"{engine}-{workers}-{repeat}"
-                    spent = timed(recipe, out, path, workers, seconds)
+                    spent = timed(recipe, out, path, workers)
                     fastest[workers] = min(fastest[workers], spent)
                     digests.add((out / "manifest.json").read_bytes())
             ratio = fastest[1] / fastest[2]

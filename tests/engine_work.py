@@ -72,3 +72,20 @@ class RaisesAtStart:
 
     def start(self, seat: Seat) -> tuple[Any, Do]:
         raise SourceFailedError("no source")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker finds where it runs."""
+
+    seat: Seat
+    folder: str
+    variables: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Reports where it runs when it starts, and does nothing else."""
+
+    def start(self, seat: Seat) -> tuple[Any, Do]:
+        return Report(seat, str(Path.cwd()), dict(os.environ)), print

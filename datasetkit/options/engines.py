@@ -106,7 +106,8 @@ class EngineOptions(WorkerOptions):
     name of a plug-in."""
     devices: Annotated[tuple[str, ...] | None, Commas, Typed("N,...|all")] = None
     """Devices of the models, with one worker process for each: 0,1 or all. `--workers` is the number of processes that
-    prepare images for all of them.  [default: the one that `--device` names]"""
+    prepare images for all of them. With Ray, `--workers` is the number of workers, each with a GPU of its own.
+    [default: the one that `--device` names]"""
     shard: Annotated[Shard | None, BeforeValidator(_read_shard), Typed("I/N")] = None
     """Build only the parts whose number leaves the remainder I when divided by N; other jobs build the others in the
     same OUT, at the same time or later. The last one publishes.  [default with `--engine array`: from the variables of
@@ -139,16 +140,24 @@ class EngineOptions(WorkerOptions):
         return self.shard
 
     def model_seats(self, device: str, tasks: int) -> tuple[Seat, ...]:
-        """Return the seats of workers with models, one per device.
+        """Return the seats of workers with models, one per device; Ray assigns devices itself.
 
         Args:
             device: the device if ``devices`` names none.
             tasks: number of tasks; no more workers are started.
 
         Raises:
-            RecipeError: ``devices`` names a device twice, or is ``all`` and there are none.
+            RecipeError: ``devices`` names a device twice, is ``all`` and there are none, or is for Ray; nothing says
+                how many workers of Ray load the models.
 
         """
+        if self.engine == "ray":
+            if self.devices is not None or "workers" not in self.model_fields_set:
+                raise RecipeError(
+                    "Ray assigns devices itself; give the number of workers that load the models, such as the number "
+                    "of GPUs, as --workers, and leave out --devices"
+                )
+            return tuple(Seat(number, device) for number in range(min(self.workers, max(tasks, 1))))
         if self.devices is None:
             return (Seat(0, device, threads=self.workers),)
         names = [f"cuda:{name}" if name.isdecimal() else name for name in self.devices]

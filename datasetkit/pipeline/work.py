@@ -9,9 +9,8 @@ from typing import Any
 
 from pyarrow import ArrowException
 
-from datasetkit import __version__
 from datasetkit.core.detections import ModelIdentity
-from datasetkit.core.errors import EngineError, ModelError, SourceError, SourceFailedError
+from datasetkit.core.errors import ModelError, SourceError, SourceFailedError
 from datasetkit.core.protocols import Entry
 from datasetkit.export.dataset.folder import open_parts
 from datasetkit.export.dataset.part import PartWriter
@@ -109,7 +108,6 @@ class BuildWork:
         self._run = run
         self._fingerprint = fingerprint
         self._opened: Opened | None = opened
-        self._version = __version__
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what cannot be sent to other processes."""
@@ -123,11 +121,6 @@ class BuildWork:
             :class:`PartResult`, or None for a trial.
 
         """
-        if self._version != __version__:
-            raise EngineError(
-                f"the worker on {platform.node()} has datasetkit {__version__}, and the build was started by "
-                f"{self._version}; install the same version everywhere"
-            )
         opened = self._opened or open_source(self._recipe)
         fingerprint = self._fingerprint if self._opened else opened.source.fingerprint()
         if fingerprint != self._fingerprint:

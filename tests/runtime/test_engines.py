@@ -7,41 +7,19 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from datasetkit.core.errors import EngineError, SourceFailedError
 from datasetkit.runtime.engines.here import Here
 from datasetkit.runtime.engines.processes import Processes
-from datasetkit.runtime.engines.protocol import Died, Done, Engine, Seat, Task
+from datasetkit.runtime.engines.protocol import Engine, Seat, Task
 from datasetkit.runtime.engines.transport import WorkerTraceback
 from tests.conftest import REPOSITORY
+from tests.engine_tasks import assert_gone, carry_out, is_running, seats
 from tests.engine_work import DiesAtStart, RaisesAtStart, Squares
-
-
-def seats(count: int) -> list[Seat]:
-    return [Seat(number) for number in range(count)]
-
-
-def carry_out(
-    engine: Engine, payloads: Sequence[Any], retries: int = 3
-) -> tuple[dict[int, Any], list[Died], list[Any]]:
-    """Do tasks; give those of dead workers again."""
-    waiting = deque(Task(number, payload) for number, payload in enumerate(payloads))
-    results, deaths, told = {}, [], []
-    for event in engine.run(lambda: waiting.popleft() if waiting else None, lambda _, value: told.append(value)):
-        if isinstance(event, Done):
-            results[event.task.number] = event.result[1]
-        else:
-            deaths.append(event)
-            if len(deaths) <= retries:
-                waiting.append(event.task)
-    return results, deaths, told
 
 
 @pytest.mark.parametrize("engine", [Here(Seat(0)), Processes(seats(1)), Processes(seats(3))])
@@ -145,19 +123,3 @@ def test_workers_end_with_a_killed_driver(tmp_path: Path) -> None:
         driver.kill()
     assert len(pids) == 2
     assert_gone(pids)
-
-
-def assert_gone(pids: Sequence[int]) -> None:
-    end = time.monotonic() + 20
-    while any(map(is_running, pids)):
-        assert time.monotonic() < end, "workers outlive their driver"
-        time.sleep(0.05)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/status")
-    return not (status.exists() and "State:\tZ" in status.read_text())

@@ -8,32 +8,23 @@ closes.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import pickle
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from datasetkit.core.errors import EngineError
-from datasetkit.runtime.engines.protocol import Died, Done, Seat, Task, Work
-from datasetkit.runtime.engines.transport import WorkerTraceback
+from datasetkit.runtime.engines.pool import Pool, Worker
+from datasetkit.runtime.engines.protocol import Seat
+from datasetkit.runtime.engines.transport import Message, module_paths, thread_limits
 
-logger = logging.getLogger(__name__)
-
-# Workers that die one after the other while they start: then no other will do better.
-_MOST_START_DEATHS = 3
 _GRACE_S = 5.0
-# Libraries that would otherwise start a thread per processor in every worker.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class Processes:
+class Processes(Pool["_Process"]):
     """Does tasks in processes on this machine.
 
     Args:
@@ -41,115 +32,33 @@ class Processes:
 
     """
 
-    def __init__(self, seats: Sequence[Seat]) -> None:
-        self._seats = tuple(seats)
-        self._workers: list[_Worker] = []
-        self._work = b""
-        self._start_deaths = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for worker in self._workers:
-            worker.end(at_once=kind is not None)
-        for worker in self._workers:
-            worker.join()
-        self._workers = []
+    _advice = "give fewer --workers if memory is short, or --workers 1 to see what happens in one process"
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Process ids of the workers."""
         return tuple(worker.pid for worker in self._workers)
 
-    def start(self, work: Work) -> Any:
-        """Start all workers; see :class:`~datasetkit.runtime.engines.protocol.Engine`."""
-        self._work = pickle.dumps(work)
-        self._workers = [_Worker(seat, self._work) for seat in self._seats]
-        return self._await_workers(any)
+    def _start_worker(self, seat: Seat) -> _Process:
+        return _Process(seat, self._work)
 
-    def _await_workers(self, enough: Callable[[Iterable[bool]], bool]) -> Any:
-        """Wait until enough workers are ready, ``any`` or ``all``; return what the last of them says about itself."""
-        hello: Any = None
-        while not enough(worker.is_ready for worker in self._workers):
-            for worker, message in self._messages():
-                if message is None:
-                    self._replace(worker)
-                elif message[0] == "ready":
-                    worker.is_ready, hello = True, message[1]
-        return hello
-
-    def run(self, next_task: Callable[[], Task | None], on_tell: Callable[[Task, Any], None]) -> Iterator[Done | Died]:
-        """Do tasks; see :class:`~datasetkit.runtime.engines.protocol.Engine`."""
-        held: Task | None = None
-        while True:
-            for worker in self._workers:
-                if worker.is_ready and worker.task is None:
-                    task, held = held or next_task(), None
-                    if task is None:
-                        break
-                    worker.give(task)
-            if not any(worker.task for worker in self._workers):
-                held = held or next_task()
-                if held is None:
-                    return
-            for worker, message in self._messages():
-                task = worker.task
-                if message is None:
-                    how = self._replace(worker)
-                    if task is not None:
-                        yield Died(task, how)
-                elif message[0] == "ready":
-                    worker.is_ready = True
-                elif message[0] == "told" and task is not None:
-                    on_tell(task, message[1])
-                elif message[0] == "done" and task is not None:
-                    worker.task = None
-                    yield Done(task, message[1])
-
-    def _messages(self) -> Iterator[tuple[_Worker, tuple[str, Any] | None]]:
-        """Wait for messages, and yield them with their worker; None for a worker that died."""
+    def _receive(self) -> Iterator[tuple[_Process, Message | None]]:
         by_connection = {worker.connection: worker for worker in self._workers}
         for connection in wait([*by_connection]):
             worker = by_connection[connection]  # type: ignore[index] # only connections are waited for
-            message = worker.receive()
-            if message is not None and message[0] == "raised":
-                error, trace = message[1]
-                raise error from WorkerTraceback(trace)
-            if message is not None and message[0] == "log":
-                name, level, text = message[1]
-                logging.getLogger(name).log(level, "%s", text)
-                continue
-            yield worker, message
-
-    def _replace(self, worker: _Worker) -> str:
-        """Start another worker in the seat of one that died; return how it died."""
-        how = worker.join()
-        self._start_deaths = 0 if worker.is_ready else self._start_deaths + 1
-        if self._start_deaths >= _MOST_START_DEATHS:
-            raise EngineError(
-                f"{self._start_deaths} worker processes ended while they started (the last: {how}); give fewer "
-                "--workers if memory is short, or --workers 1 to see what happens in one process"
-            )
-        logger.warning("worker process %d was %s; another one takes its place", worker.seat.number, how)
-        self._workers[self._workers.index(worker)] = _Worker(worker.seat, self._work)
-        return how
+            yield worker, worker.receive()
 
 
-class _Worker:
+class _Process(Worker):
     """A process in a seat.
 
     Attributes:
         connection: to the process.
-        is_ready: whether it has started.
-        task: what it was given and has not finished; None if it is idle.
 
     """
 
     def __init__(self, seat: Seat, work: bytes) -> None:
-        self.seat = seat
-        self.is_ready = False
-        self.task: Task | None = None
+        super().__init__(seat)
         here, there = socket.socketpair()
         with there, _without_interrupts():
             self._process = subprocess.Popen(
@@ -157,7 +66,7 @@ class _Worker:
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # stdout is for the result of a command
-                env=_environment(seat),
+                env={**os.environ, **thread_limits(seat), "PYTHONPATH": module_paths()},
             )
         self.connection = Connection(here.detach())
         with contextlib.suppress(OSError):  # it died at once; reading will tell
@@ -169,16 +78,15 @@ class _Worker:
         """Process id."""
         return self._process.pid
 
-    def give(self, task: Task) -> None:
+    def give(self, payload: Any) -> None:
         """Hand over a task."""
-        self.task = task
         with contextlib.suppress(OSError):  # it died; reading will tell
-            self.connection.send(task.payload)
+            self.connection.send(payload)
 
-    def receive(self) -> tuple[str, Any] | None:
+    def receive(self) -> Message | None:
         """Return the next message; None if the process has ended."""
         try:
-            message: tuple[str, Any] = self.connection.recv()
+            message: Message = self.connection.recv()
         except (EOFError, OSError):
             return None
         return message
@@ -203,13 +111,6 @@ class _Worker:
             return f"killed by {signal.Signals(-code).name}"
         except ValueError:
             return f"killed by signal {-code}"
-
-
-def _environment(seat: Seat) -> dict[str, str]:
-    limits = dict.fromkeys(_THREAD_VARIABLES, str(seat.threads))
-    # An import of this package, wherever it is, must not depend on the current folder.
-    paths = os.pathsep.join(dict.fromkeys(path or str(Path.cwd()) for path in sys.path))
-    return {**limits, **os.environ, "PYTHONPATH": paths}
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
-"""A worker process: ``python -m datasetkit.runtime.engines.worker DESCRIPTOR``. Owns what happens in it.
+"""What a worker does, and the worker process ``python -m datasetkit.runtime.engines.worker DESCRIPTOR``.
 
-It reads what it is to do from a socket, and writes back messages: ("ready", what it says about itself), ("told",
-progress), ("done", result), ("raised", error) and ("log", (logger, level, text)).
+The process reads its tasks from a socket, and writes back messages, which :mod:`datasetkit.runtime.engines.pool` lists.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import queue
 import sys
 import threading
@@ -18,8 +16,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from datasetkit.runtime.engines.protocol import Work
-from datasetkit.runtime.engines.transport import portable
+from datasetkit.runtime.engines.protocol import Seat
+from datasetkit.runtime.engines.transport import Message, portable, unpacked
 
 _LEFT = 1
 _EVERY_S = 0.2
@@ -28,7 +26,7 @@ _EVERY_S = 0.2
 class _Forward(logging.Handler):
     """Sends log records to the driver, which shows them as its own."""
 
-    def __init__(self, send: Callable[[tuple[str, Any]], None]) -> None:
+    def __init__(self, send: Callable[[Message], None]) -> None:
         super().__init__()
         self._send = send
 
@@ -39,7 +37,7 @@ class _Forward(logging.Handler):
 class _Teller:
     """Reports progress of one task: the first report, and then at most a few per second."""
 
-    def __init__(self, send: Callable[[tuple[str, Any]], None]) -> None:
+    def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
         self._next = 0.0
 
@@ -51,30 +49,42 @@ class _Teller:
             self._send(("told", value))
 
 
+def work_through(work: bytes, seat: Seat, next_task: Callable[[], Any], send: Callable[[Message], None]) -> None:
+    """Do what there is to do, until something is raised.
+
+    Args:
+        work: as :func:`~datasetkit.runtime.engines.transport.packed` returns it.
+        seat: where this worker runs.
+        next_task: waits for the next task.
+        send: sends a message to the driver; called from any thread.
+
+    """
+    logging.getLogger("datasetkit").addHandler(_Forward(send))
+    logging.getLogger("datasetkit").setLevel(logging.INFO)
+    try:
+        hello, do = unpacked(work).start(seat)
+        send(("ready", hello))
+        while True:
+            send(("done", do(next_task(), _Teller(send).tell)))
+    except BaseException as error:  # noqa: BLE001 - raised again by the driver
+        send(("raised", portable(error)))
+
+
 def main(descriptor: int) -> None:
     """Work until the driver closes the socket."""
     connection = Connection(descriptor)
     sys.path[:], seat = connection.recv()
     lock = threading.Lock()
 
-    def send(message: tuple[str, Any]) -> None:
+    def send(message: Message) -> None:
         with lock, contextlib.suppress(OSError):  # the driver has gone; the thread that reads ends this process
             connection.send(message)
 
-    logging.getLogger("datasetkit").addHandler(_Forward(send))
-    logging.getLogger("datasetkit").setLevel(logging.INFO)
-    payload = connection.recv_bytes()
+    work = connection.recv_bytes()
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(connection, tasks), daemon=True).start()
-    try:
-        work: Work = pickle.loads(payload)  # noqa: S301 - from the process that started this one
-        hello, do = work.start(seat)
-        send(("ready", hello))
-        while True:
-            send(("done", do(tasks.get(), _Teller(send).tell)))
-    except BaseException as error:  # noqa: BLE001 - raised again by the driver
-        send(("raised", portable(error)))
-        os._exit(_LEFT)
+    work_through(work, seat, tasks.get, send)
+    os._exit(_LEFT)
 
 
 def _read(connection: Connection, tasks: queue.SimpleQueue[Any]) -> None:
