@@ -32,9 +32,7 @@ def test_address_is_for_ray_alone() -> None:
 
 def test_missing_ray_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(
-        MissingPackageError, match=r"needs ray, which does not work .*; run: pip install"
-    ) as error:
+    with pytest.raises(MissingPackageError, match=r"needs ray, which does not work .*; run: pip install") as error:
         WorkerOptions(engine="ray", workers=2).open([Seat(0), Seat(1)])
     assert "\n" not in str(error.value)
     assert "ray" in str(error.value).partition("run: ")[2]
