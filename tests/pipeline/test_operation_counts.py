@@ -1,8 +1,9 @@
-"""Builds do no work twice: decodes per image, checks of masks per record, and flushes per part."""
+"""Builds do no work twice: decodes per image, checks of masks per record, flushes per part, bytes copied per image."""
 
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from PIL import ImageFile
 
 from datasetkit.core.mask import Mask, run_lengths
+from datasetkit.export.dataset.shards import ShardWriter
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.core.images import encode, noise
+from tests.export.folders import record, rows_of
 from tests.pipeline.builders import caption, coco_recipe, image_entry, instance, records, write_coco
 
 RECORDS = 6
@@ -105,3 +108,18 @@ def test_part_is_flushed_in_five_steps_before_its_marker(tmp_path: Path, monkeyp
     assert last == ["folder"]
     parts = {name: count for name, count in flushed.items() if name not in {"other", "state.json"}}
     assert parts == {"-train.parquet": 1, ".inputs": 1, ".jsonl": 1, "part-00000.json": 1, "folder": 1}
+
+
+def test_images_are_copied_only_into_the_row_group(tmp_path: Path) -> None:
+    rows = rows_of([record(number) for number in range(8)], overlay=False)
+    for row in rows:
+        row["image"] = {"bytes": os.urandom(2**20), "path": "1.jpg"}
+    tracemalloc.start()  # traces memory of Python, and not that of Arrow
+    try:
+        with ShardWriter(tmp_path / "shard.parquet", overlay=False) as writer:
+            for row in rows:
+                writer.write(row)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 2**20
