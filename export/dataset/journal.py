@@ -2,6 +2,11 @@
 
 Workers write parts into it while the driver watches, so that every file appears at once, and one that has to be unique
 is created by one of them only. Nothing here knows what a file contains.
+
+What a created file names is on disk before it, even if the machine dies: every file is flushed when it is written or
+kept, and creating one first flushes the folder, and with it the names of all files before. The created name itself may
+be lost with the machine; then its part is built again. So a part with one shard needs five flushes: shard, account,
+ledger, marker and folder.
 """
 
 from __future__ import annotations
@@ -40,7 +45,10 @@ class Journal(Protocol):
         ...
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file unless there is one, and return whether it did; of several processes, one does."""
+        """Write a file unless there is one, and return whether it did; of several processes, one does.
+
+        Files that were written or kept before it are on disk when it appears.
+        """
         ...
 
     def remove(self, name: str) -> None:
@@ -89,6 +97,7 @@ class LocalJournal:
         beside = self.folder / f"{name}.{secrets.token_hex(4)}"
         with naming(path):
             _write_durably(beside, data)
+            flush_to_disk(self.folder)
             try:
                 os.link(beside, path)
             except FileExistsError:
@@ -102,7 +111,6 @@ class LocalJournal:
                 return False
             finally:
                 beside.unlink(missing_ok=True)
-            flush_to_disk(self.folder)
         return True
 
     def remove(self, name: str) -> None:
@@ -114,7 +122,8 @@ class LocalJournal:
         return self.folder / name
 
     def keep(self, name: str) -> None:
-        """Do nothing more: the file is where it belongs, and its writer has flushed it; see :class:`Journal`."""
+        """Flush the file, which is where it belongs already; see :class:`Journal`."""
+        flush_to_disk(self.folder / name)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

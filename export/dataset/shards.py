@@ -1,8 +1,13 @@
-"""Parquet shards: rows in, one finished file out. Owns the layout of rows in Parquet, and the durability of files.
+"""Parquet shards: rows in, one finished file out. Owns the layout of rows in Parquet.
 
 Encoded images are stored uncompressed (they do not compress further), in content-defined chunks, so that the Hub stores
 equal images once; everything else is compressed. Small row groups and a page index let viewers and streams read a few
 rows without the rest. Equal rows give equal bytes.
+
+A shard appears under its name when it is complete, so that a killed process leaves no half of one. It is not flushed
+here: what a machine that dies leaves of it does not count until something that is on disk names it, and the journal of
+a build flushes the shards of a part, once each, before it creates the part's marker. The kernel is asked to start
+writing each row group, so that this flush has little left to do.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import RecordError
-from datasetkit.core.files import PARTIAL, flush_to_disk, naming
+from datasetkit.core.files import PARTIAL, naming
 from datasetkit.core.schema import row_schema
 
 ROW_GROUP_ROWS = 400
@@ -38,7 +43,7 @@ class ShardSize:
 
 
 class ShardWriter:
-    """Writes rows to one Parquet file, which appears under its name only when it is complete and on disk.
+    """Writes rows to one Parquet file, which appears under its name only when it is complete.
 
     As a context manager it closes at the end, or removes what it wrote if the body raises. The folder must exist; an
     existing file is replaced.
@@ -72,17 +77,15 @@ class ShardWriter:
             self._write_row_group()
 
     def close(self) -> ShardSize:
-        """Write the remaining rows, make the file durable and rename it; a second call does nothing."""
+        """Write the remaining rows and rename the file; a second call does nothing."""
         if self._size is None:
             if self._pending:
                 self._write_row_group()
             with naming(self._path):
                 self._writer.close()
                 self._file.close()
-                flush_to_disk(self._partial)
                 self._size = ShardSize(self._rows, self._partial.stat().st_size)
                 self._partial.replace(self._path)
-                flush_to_disk(self._path.parent)
         return self._size
 
     def abort(self) -> None:
@@ -157,13 +160,20 @@ def _leaf_paths(kind: pa.DataType, path: str) -> Iterator[str]:
 
 
 def _image_array(values: Sequence[Mapping[str, Any]], kind: pa.DataType) -> pa.StructArray:
-    """Concatenate images in one buffer, which is faster than letting Arrow append them one by one."""
+    """Copy images into one buffer, once, which is faster than letting Arrow append them one by one.
+
+    Arrow's pool keeps the memory of former row groups, whereas the system would have to clear new pages for each.
+    """
     data = [value["bytes"] for value in values]
     offsets = np.zeros(len(data) + 1, dtype=np.int64)
     np.cumsum([len(item) for item in data], out=offsets[1:])
     if offsets[-1] > np.iinfo(np.int32).max:
         raise ValueError(f"one row group contains {offsets[-1]:,} bytes of images; at most 2 GiB are possible")
-    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(data))]
+    buffer = pa.allocate_buffer(int(offsets[-1]))
+    target = memoryview(buffer).cast("B")
+    for start, item in zip(offsets[:-1].tolist(), data, strict=True):
+        target[start : start + len(item)] = item
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), buffer]
     encoded = pa.Array.from_buffers(pa.binary(), len(data), buffers)
     return pa.StructArray.from_arrays(
         [encoded, pa.array([value["path"] for value in values], pa.string())], fields=list(kind)
