@@ -143,30 +143,32 @@ class Built(Result):
             **({"may_pass_later": may_pass_later(self.path, manifest)} if isinstance(self.path, Path) else {}),
         }
 
-    def verify(self, *, on_progress: OnProgress | None = None) -> Verification:
+    def verify(self, *, on_progress: OnProgress | None = None, **workers: Any) -> Verification:
         """Check every shard, image, mask, span, id and count; also of a published dataset.
 
         Example:
-            >>> dk.open("out").verify().is_sound
+            >>> dk.open("out").verify(workers=2).is_sound
             True
 
         Args:
             on_progress: called with the stage, the number of finished rows, and their total number.
+            **workers: ``workers``, ``engine`` and ``ray_address``; see
+                :class:`~datasetkit.options.engines.WorkerOptions`. Published datasets are checked in this process.
 
         Raises:
             BuiltFolderError: datasetkit did not write it.
+            RecipeError: there is no such option.
             HubError, OSError: a published dataset cannot be downloaded.
+            EngineError: no worker can be kept alive.
 
         """
         from datasetkit.export.dataset.verification.faults import Verification
         from datasetkit.export.dataset.verification.verify import verify_files
+        from datasetkit.options.engines import WorkerOptions
 
-        def show(_: str, done: int, total: int) -> None:
-            if on_progress is not None:
-                on_progress("verifying", done, total)
-
+        options = WorkerOptions.checked(workers)
         with self._files() as files:
-            return Verification(str(self.path), tuple(verify_files(files, show)))
+            return Verification(str(self.path), tuple(verify_files(files, on_progress, options)))
 
     def stats(self) -> StatisticsReport:
         """Compute statistics of the shards, and write plots to ``assets``.
