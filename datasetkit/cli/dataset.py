@@ -41,7 +41,7 @@ def export(options: ExportOptions, screen: Screen) -> None:
     built = open_built(options.folder)
     with screen.progress(unit="records", kept="nothing was written") as bar:
         result = built.export(
-            options.to, options.destination, options.split, overwrite=options.overwrite, on_progress=bar
+            options.to, options.destination, options.split, options.overwrite, on_progress=bar, **_workers(options)
         )
     screen.show(result)
 
