@@ -143,30 +143,32 @@ class Built(Result):
             **({"may_pass_later": may_pass_later(self.path, manifest)} if isinstance(self.path, Path) else {}),
         }
 
-    def verify(self, *, on_progress: OnProgress | None = None) -> Verification:
+    def verify(self, *, on_progress: OnProgress | None = None, **workers: Any) -> Verification:
         """Check every shard, image, mask, span, id and count; also of a published dataset.
 
         Example:
-            >>> dk.open("out").verify().is_sound
+            >>> dk.open("out").verify(workers=2).is_sound
             True
 
         Args:
             on_progress: called with the stage, the number of finished rows, and their total number.
+            **workers: ``workers``, ``engine`` and ``ray_address``; see
+                :class:`~datasetkit.options.engines.WorkerOptions`. Published datasets are checked in this process.
 
         Raises:
             BuiltFolderError: datasetkit did not write it.
+            RecipeError: there is no such option.
             HubError, OSError: a published dataset cannot be downloaded.
+            EngineError: no worker can be kept alive.
 
         """
         from datasetkit.export.dataset.verification.faults import Verification
         from datasetkit.export.dataset.verification.verify import verify_files
+        from datasetkit.options.engines import WorkerOptions
 
-        def show(_: str, done: int, total: int) -> None:
-            if on_progress is not None:
-                on_progress("verifying", done, total)
-
+        options = WorkerOptions.checked(workers)
         with self._files() as files:
-            return Verification(str(self.path), tuple(verify_files(files, show)))
+            return Verification(str(self.path), tuple(verify_files(files, on_progress, options)))
 
     def stats(self) -> StatisticsReport:
         """Compute statistics of the shards, and write plots to ``assets``.
@@ -245,6 +247,7 @@ class Built(Result):
         overwrite: bool = False,
         *,
         on_progress: OnProgress | None = None,
+        **workers: Any,
     ) -> ExportResult:
         """Export the dataset to another format, and count what that format cannot represent.
 
@@ -258,24 +261,31 @@ class Built(Result):
             split: the only split to export; None for all.
             overwrite: whether to replace an earlier export in the destination.
             on_progress: called with the stage, the number of finished records, and their total number.
+            **workers: ``workers``, ``engine`` and ``ray_address``; see
+                :class:`~datasetkit.options.engines.WorkerOptions`. The bytes do not depend on them.
 
         Raises:
             UnknownNameError: there is no such format.
+            RecipeError: there is no such option.
             OutputError: the destination contains something else.
             AddressError: it is on the Hub, or in a store that cannot be written.
             BuiltFolderError: there is no such split, or a shard cannot be read.
+            EngineError: three workers died on the same images, or no worker can be kept alive.
 
         """
         from datasetkit.export.formats import FORMATS
+        from datasetkit.options.engines import WorkerOptions
 
+        options = WorkerOptions.checked(workers)
+        how: dict[str, Any] = {"split": split, "overwrite": overwrite, "on_progress": on_progress, "workers": options}
         folder, _ = self._folder, FORMATS.load(str(to))
         from datasetkit.export.formats.exporting import export_folder, export_remote
 
         place = as_place(path_text(destination))
         if isinstance(place, RemotePath):
             check_written(place.protocol, place)
-            return export_remote(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
-        return export_folder(folder, to, place, split=split, overwrite=overwrite, on_progress=on_progress)
+            return export_remote(folder, to, place, **how)
+        return export_folder(folder, to, place, **how)
 
     def push(
         self, repository: str, *, on_progress: OnProgress | None = None, **options: Any

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from datasetkit.api.built import open_built
 from datasetkit.cli.screen import Screen
 from datasetkit.options.dataset import BuiltOptions, ExportOptions, PreviewOptions, PushOptions, VerifyOptions
+from datasetkit.options.engines import WorkerOptions
 
 
 def verify(options: VerifyOptions, screen: Screen) -> None:
@@ -14,7 +17,7 @@ def verify(options: VerifyOptions, screen: Screen) -> None:
     """
     built = open_built(options.dataset)
     with screen.progress(unit="records", kept="nothing was changed") as bar:
-        verification = built.verify(on_progress=bar)
+        verification = built.verify(on_progress=bar, **_workers(options))
     screen.show(verification, is_failure=not verification.is_sound)
 
 
@@ -38,7 +41,7 @@ def export(options: ExportOptions, screen: Screen) -> None:
     built = open_built(options.folder)
     with screen.progress(unit="records", kept="nothing was written") as bar:
         result = built.export(
-            options.to, options.destination, options.split, overwrite=options.overwrite, on_progress=bar
+            options.to, options.destination, options.split, options.overwrite, on_progress=bar, **_workers(options)
         )
     screen.show(result)
 
@@ -60,3 +63,8 @@ def push(options: PushOptions, screen: Screen) -> None:
     with screen.progress(unit="bytes", kept="files already sent are kept") as bar:
         pushed = publish(options, bar)
     screen.show(pushed)
+
+
+def _workers(options: WorkerOptions) -> dict[str, Any]:
+    """Return the options of workers that were given."""
+    return options.model_dump(include={*WorkerOptions.model_fields}, exclude_unset=True)

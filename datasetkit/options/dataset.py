@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, SecretStr
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.options.base import Options, Several, Typed, local_only
+from datasetkit.options.engines import WorkerOptions
 
 _BuiltFolder = Annotated[
     Path,
@@ -26,8 +27,10 @@ class BuiltOptions(Options):
     """Folder that `datasetkit build` wrote."""
 
 
-class VerifyOptions(Options):
-    """The dataset, local or remote."""
+class VerifyOptions(WorkerOptions):
+    """The dataset, local or remote, and the workers that check it."""
+
+    panel: ClassVar[str | None] = None
 
     dataset: Annotated[str, Typed("FOLDER|USER/NAME[@REVISION]|URI", is_argument=True)]
     """Folder that `datasetkit build` wrote, or a published dataset: a Hub repository, or s3://bucket/prefix."""
@@ -42,8 +45,10 @@ class PreviewOptions(BuiltOptions):
     """Largest number of records to show; those of a larger dataset are spread over it."""
 
 
-class ExportOptions(BuiltOptions):
+class ExportOptions(BuiltOptions, WorkerOptions):
     """What to export, and where to."""
+
+    panel: ClassVar[str | None] = None
 
     destination: Annotated[str, Typed("DEST", is_argument=True)]
     """Output folder, local or s3://bucket/prefix."""

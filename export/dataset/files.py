@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, DATA_FOLDER, PAPERS
 
@@ -19,7 +20,12 @@ class DatasetFiles(ABC):
         names: relative names of all files from which a dataset may be read, ``/`` between parts.
         data_names: names among them that must be shards.
 
+    Attributes:
+        is_local: whether the files are on this machine, so that other processes can read them.
+
     """
+
+    is_local: ClassVar[bool] = False
 
     def __init__(self, papers: Path, names: Iterable[str], data_names: Iterable[str]) -> None:
         self.papers = papers
@@ -37,6 +43,8 @@ class DatasetFiles(ABC):
 
 class FolderFiles(DatasetFiles):
     """The files of a folder that ``datasetkit build`` wrote: at the top, of the data and of the plots."""
+
+    is_local = True
 
     def __init__(self, folder: Path) -> None:
         data = [path for path in (folder / DATA_FOLDER).rglob("*") if not path.is_dir()]  # also broken links

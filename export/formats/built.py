@@ -1,161 +1,48 @@
-"""A built folder as the formats read it: splits, categories, and images with their records.
+"""A built folder as the formats read it: splits, categories, and spans of images, which workers convert.
 
 Owns the grouping of consecutive records of one image that agree about it. Keeps only a few records in memory.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from array import array
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import groupby
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import numpy as np
-from PIL import Image
 
-from datasetkit.core.errors import BuiltFolderError, RecordError
+from datasetkit.core.errors import BuiltFolderError, EngineError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.label_map import UNNAMED, Category, LabelMap
-from datasetkit.core.record import EncodedImage, KeyObject, Record
+from datasetkit.core.text import counted
 from datasetkit.export.dataset.manifest import Manifest, Shard
-from datasetkit.export.dataset.reading import iter_records, iter_shard, naming_row
-from datasetkit.runtime.progress import OnProgress, counter
+from datasetkit.export.dataset.reading import iter_shard
+from datasetkit.export.formats.images import (
+    IMAGE_COLUMNS,
+    OBJECT_COLUMNS,
+    ImageRecords,
+    Row,
+    image_key,
+    known_suffix,
+    object_keys_of_rows,
+)
+from datasetkit.export.formats.spans import ConversionWork, Plan, Span
+from datasetkit.options.engines import WorkerOptions
+from datasetkit.runtime.engines.in_order import MOST_DEATHS, TaskProgress, in_order
+from datasetkit.runtime.engines.protocol import Died
+from datasetkit.runtime.progress import OnProgress
 
-ObjectKey = tuple[Hashable, int]
-_LONGEST_STEM = 48
-_SUFFIXES = {
-    "AVIF": ".avif",
-    "BMP": ".bmp",
-    "GIF": ".gif",
-    "JPEG": ".jpg",
-    "JPEG2000": ".jp2",
-    "PNG": ".png",
-    "PPM": ".ppm",
-    "TIFF": ".tif",
-    "WEBP": ".webp",
-}
-_KNOWN_SUFFIXES = frozenset(_SUFFIXES.values())
+Converted = TypeVar("Converted")
+_SPAN_RECORDS = 250
+_AHEAD_PER_WORKER = 4
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
-_PICTURE_COLUMNS = (
-    "image.path",
-    "image_id",
-    "source.uri",
-    "source.license",
-    "source.sha256",
-    "absent_categories.list.element",
-    "partial_categories.list.element",
-)
-_OBJECT_COLUMNS = tuple(
-    f"objects.list.element.{name}" for name in ("mask.counts", "bbox.list.element", "category", "is_crowd", "source_id")
-)
-_CATEGORY_COLUMNS = ("objects.list.element.category", *_PICTURE_COLUMNS[-2:])
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRecords:
-    """One image and all of its records.
-
-    Args:
-        number: index in the split, from 0.
-        records: at least one; several if the image has several descriptions.
-
-    """
-
-    number: int
-    records: tuple[Record, ...]
-
-    @property
-    def image(self) -> EncodedImage:
-        """The file."""
-        return self.records[0].image
-
-    @property
-    def name(self) -> str:
-        """File name, unique in the split: ASCII letters, digits, ``-`` and ``_``, and one dot before the extension."""
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", PurePosixPath(self.image.name).stem)[:_LONGEST_STEM].strip("-")
-        return f"{self.number:08d}{'-' if stem else ''}{stem}{image_suffix(self.image)}"
-
-    @property
-    def objects(self) -> dict[ObjectKey, KeyObject]:
-        """The objects of all records; one that is in several records is listed once, as in the first of them."""
-        found: dict[ObjectKey, KeyObject] = {}
-        for record in self.records:
-            for key, item in zip(object_keys(record), record.objects, strict=True):
-                found.setdefault(key, item)
-        return found
-
-
-def says_more(item: KeyObject) -> bool:
-    """Whether more than mask and category is known about an object: status, scores, salience or a source box."""
-    return item != KeyObject(item.id, item.mask, item.category, is_crowd=item.is_crowd, box=item.box)
-
-
-def object_keys(record: Record) -> list[ObjectKey]:
-    """Return keys of the objects of a record that are the same in all records of its image.
-
-    A key consists of what an object is in its source (mask or box, category, crowd, id), and the number of objects
-    before it in the record that are equal in this.
-    """
-    return _numbered(
-        (item.box if item.mask is None else item.mask.counts, item.category, item.is_crowd, item.source_id)
-        for item in record.objects
-    )
-
-
-def _keys_of_row(objects: Sequence[Mapping[str, Any]]) -> list[ObjectKey]:
-    """Return the same keys for the objects of a row."""
-    boxes = (item["bbox"] and tuple(item["bbox"]) for item in objects)
-    return _numbered(
-        (item["mask"]["counts"] if item["mask"] else box, item["category"], item["is_crowd"], item.get("source_id"))
-        for item, box in zip(objects, boxes, strict=True)
-    )
-
-
-def _numbered(looks: Iterable[Hashable]) -> list[ObjectKey]:
-    seen: Counter[Hashable] = Counter()
-    keys = []
-    for look in looks:
-        keys.append((look, seen[look]))
-        seen[look] += 1
-    return keys
-
-
-def _key_of_record(record: Record) -> Hashable:
-    """Return the fields that are equal in all records of an image."""
-    return record.image.name, record.image_id, record.source, record.absent_categories, record.partial_categories
-
-
-def _image_key(row: Mapping[str, Any]) -> Hashable:
-    """Return the same for a row."""
-    lists = (tuple(row.get(name) or ()) for name in ("absent_categories", "partial_categories"))
-    return row["image"]["path"], row["image_id"], *row["source"].values(), *lists
-
-
-def image_suffix(image: EncodedImage) -> str:
-    """Return the lower-case extension of an image's name, or that of its format if the name has no image extension.
-
-    Raises:
-        RecordError: the bytes are not an image.
-
-    """
-    suffix = _usual_suffix(PurePosixPath(image.name).suffix)
-    if suffix in _KNOWN_SUFFIXES:
-        return suffix
-    try:
-        with Image.open(io.BytesIO(image.data), formats=tuple(_SUFFIXES)) as opened:
-            return _SUFFIXES[str(opened.format)]
-    except (OSError, KeyError):
-        raise RecordError(f"image.bytes of {image.name} are not an image") from None
-
-
-def _usual_suffix(suffix: str) -> str:
-    return {".jpeg": ".jpg", ".tiff": ".tif"}.get(suffix.lower(), suffix.lower())
+_CATEGORY_COLUMNS = ("objects.list.element.category", *IMAGE_COLUMNS[-2:])
 
 
 class _Numbers:
@@ -178,14 +65,18 @@ class _Numbers:
 
 
 class BuiltDataset:
-    """The exported splits of a built folder; None for all.
+    """The exported splits of a built folder.
+
+    Args:
+        folder: the folder.
+        split: the only split to export; None for all.
 
     Raises:
         BuiltFolderError: the folder contains no build, or not that split.
 
     """
 
-    def __init__(self, folder: Path, split: str | None = None, on_progress: OnProgress | None = None) -> None:
+    def __init__(self, folder: Path, split: str | None = None) -> None:
         self._folder = folder
         self._manifest = Manifest.read(folder)
         rows = self._manifest.split_rows
@@ -193,17 +84,64 @@ class BuiltDataset:
             raise BuiltFolderError(f"{folder} has no split {split!r}; it has {', '.join(rows) or 'none'}")
         self._sound: set[str] = set()
         self.splits = tuple(rows) if split is None else (split,)
-        self._count = counter("exporting", sum(rows[name] for name in self.splits), on_progress)
+        self._records = sum(rows[name] for name in self.splits)
 
-    def images(self, split: str) -> Iterator[ImageRecords]:
-        """Yield the images of a split in order.
+    @contextmanager
+    def converting(self, workers: WorkerOptions, on_progress: OnProgress | None = None) -> Iterator[Self]:
+        """Have workers for :meth:`converted` while the context lasts.
 
-        Raises:
-            DatasetkitError: a shard does not match the manifest or cannot be read, or a row is not a valid record.
+        Args:
+            workers: how many, and where.
+            on_progress: called with "exporting", the number of finished records, and their total number.
 
         """
-        for number, (_, records) in enumerate(groupby(self._read(split), key=_key_of_record)):
-            yield ImageRecords(number, tuple(records))
+        self._progress = TaskProgress("exporting", self._records, on_progress)
+        seats = workers.seats(-(-self._records // _SPAN_RECORDS), self._records)
+        self._ahead = _AHEAD_PER_WORKER * len(seats)
+        with workers.open(seats) as self._engine:
+            self._engine.start(ConversionWork())
+            yield self
+
+    def plans(self, split: str, columns: Iterable[str] = ()) -> Iterator[Plan]:
+        """Yield the images of a split in spans of about equal size, in order.
+
+        Args:
+            split: the split.
+            columns: columns of the rows to read, besides those with the keys of images.
+
+        Raises:
+            BuiltFolderError: a shard does not match the manifest, or cannot be read.
+
+        """
+        index = first = 0
+        images: list[list[tuple[Path, int, Row]]] = []
+        for image in self._images(split, columns):
+            images.append(image)
+            if sum(map(len, images)) >= _SPAN_RECORDS:
+                yield _plan(index, first, images)
+                index, first, images = index + 1, first + len(images), []
+        if images:
+            yield _plan(index, first, images)
+
+    def converted(
+        self, tasks: Iterable[tuple[Span, Callable[[Iterator[ImageRecords]], Converted]]]
+    ) -> Iterator[Converted]:
+        """Have workers convert spans of a split, and yield what they return, in the order of the spans.
+
+        Raises:
+            BuiltFolderError: a row cannot be read, or is not a valid record.
+            EngineError: three workers died on a span, or no worker can be kept alive.
+
+        """
+        for event in in_order(self._engine, tasks, self._progress.tell, self._ahead):
+            span, _ = event.task.payload
+            if isinstance(event, Died):
+                raise EngineError(
+                    f"{span}: {counted(MOST_DEATHS, 'worker')} died on it (the last: {event.how}); give fewer "
+                    "--workers if memory is short, or --workers 1 to see what happens in one process"
+                )
+            self._progress.done(event.task, sum(span.sizes))
+            yield event.result
 
     @property
     def all_splits(self) -> tuple[str, ...]:
@@ -242,29 +180,27 @@ class BuiltDataset:
     def common_suffix(self) -> str | None:
         """Return the lower-case extension that all images of the exported splits share; None if there are several."""
         rows = (row for split in self.splits for row in self._rows(split, ("image.path",)))
-        found = {_usual_suffix(PurePosixPath(row["image"]["path"]).suffix) for row in rows}
-        return found.pop() if len(found) == 1 and found <= _KNOWN_SUFFIXES else None
+        found = {known_suffix(row["image"]["path"]) for row in rows}
+        return found.pop() if len(found) == 1 else None
 
     def has_number_ids(self, split: str) -> tuple[bool, bool]:
         """Whether the images of a split, and their objects, have different integers as ids."""
         images, objects = _Numbers(), _Numbers()
-        for _, rows in groupby(self._rows(split, (*_PICTURE_COLUMNS, *_OBJECT_COLUMNS)), key=_image_key):
-            found: dict[ObjectKey, str | None] = {}
-            for row in rows:
-                pairs = zip(_keys_of_row(row["objects"]), row["objects"], strict=True)
-                found.update((key, item.get("source_id")) for key, item in pairs)
-            images.add(row["image_id"])
-            for source_id in found.values():
+        for image in self._images(split, OBJECT_COLUMNS):
+            rows = [row for _, _, row in image]
+            images.add(rows[0]["image_id"])
+            for source_id in object_keys_of_rows(rows).values():
                 objects.add(source_id)
         return images.are_ids, objects.are_ids
 
-    def _read(self, split: str) -> Iterator[Record]:
-        for path in self._shards(split):
-            for where, record in iter_records(path):
-                with naming_row(where):
-                    image_suffix(record.image)  # of every image, before a format names it
-                yield record
-                self._count(1)
+    def _images(self, split: str, columns: Iterable[str]) -> Iterator[list[tuple[Path, int, Row]]]:
+        """Yield the rows of each image, each with its shard and its number there."""
+        rows = (
+            (path, number, row)
+            for path in self._shards(split)
+            for number, row in enumerate(iter_shard(path, (*IMAGE_COLUMNS, *columns)))
+        )
+        return (list(image) for _, image in groupby(rows, key=lambda item: image_key(item[2])))
 
     def _rows(self, split: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         for path in self._shards(split):
@@ -285,3 +221,11 @@ class BuiltDataset:
                 "Download or rebuild the dataset, then export it"
             )
         self._sound.add(shard.path)
+
+
+def _plan(index: int, first: int, images: list[list[tuple[Path, int, Row]]]) -> Plan:
+    sizes = tuple(map(len, images))
+    shards = groupby(((path, number) for image in images for path, number, _ in image), key=lambda item: item[0])
+    numbers = ((path, [number for _, number in rows]) for path, rows in shards)
+    rows = tuple((path, range(found[0], found[-1] + 1)) for path, found in numbers)
+    return Plan(Span(index, first, sizes, rows), tuple(tuple(row for _, _, row in image) for image in images))

@@ -14,7 +14,7 @@ from typing import Any
 
 from datasetkit.core.label_map import UNNAMED, CategoryId
 from datasetkit.core.record import KeyObject, Phrase, Question, Record
-from datasetkit.export.formats.built import ImageRecords, ObjectKey, object_keys
+from datasetkit.export.formats.images import ImageRecords, ObjectKey, object_keys
 from datasetkit.export.formats.names import is_address
 
 _FLICKR = re.compile(r"\w+://[^/]*flickr", re.IGNORECASE)

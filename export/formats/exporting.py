@@ -27,6 +27,7 @@ from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.result import ExportResult, Format
 from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.store.sending import compare, read_journal, send
+from datasetkit.options.engines import WorkerOptions
 from datasetkit.runtime.progress import OnProgress
 
 _MOST_NAMES = 3
@@ -41,26 +42,29 @@ def export_folder(
     split: str | None = None,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
+    workers: WorkerOptions | None = None,
 ) -> ExportResult:
     """Export a built folder to another format; the destination appears only when it is complete.
 
-    For the options see ``Built.export``.
+    For the options see ``Built.export``; without ``workers`` there is one per processor.
 
     Raises:
         UnknownNameError: there is no such format.
         OutputError: the destination is not empty and ``overwrite`` is off, or it contains anything that no export
             wrote, or one of the two folders is inside the other.
         BuiltFolderError: the folder contains no build, or not that split.
+        EngineError: three workers died on the same images, or no worker can be kept alive.
 
     """
     write: Format = FORMATS.load(format_name)
     _check_destination(folder, destination, overwrite=overwrite)
-    dataset = BuiltDataset(folder, split, on_progress)
+    dataset = BuiltDataset(folder, split)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with naming(destination), _workplace(destination) as temporary:
         partial = temporary / "new"
         partial.mkdir()
-        result = write(dataset, partial)
+        with dataset.converting(workers or WorkerOptions(), on_progress):
+            result = write(dataset, partial)
         value = {"format": format_name} | asdict(result) | {"files": [*_files(partial), EXPORT_MARKER]}
         del value["destination"]  # it may be moved
         write_text(partial / EXPORT_MARKER, json.dumps(value, indent=1) + "\n")
@@ -79,10 +83,11 @@ def export_remote(
     split: str | None = None,
     overwrite: bool = False,
     on_progress: OnProgress | None = None,
+    workers: WorkerOptions | None = None,
 ) -> ExportResult:
     """Export a built folder to another format in a remote store; its marker is written last.
 
-    Files there that no export wrote are kept. For the options see ``Built.export``.
+    Files there that no export wrote are kept. For the options see :func:`export_folder`.
 
     Raises:
         UnknownNameError: there is no such format.
@@ -97,7 +102,7 @@ def export_remote(
     former = _former_files(destination, listed, overwrite=overwrite)
     with tempfile.TemporaryDirectory(prefix="datasetkit-") as temporary:
         local = Path(temporary) / "export"
-        result = export_folder(folder, format_name, local, split=split, on_progress=on_progress)
+        result = export_folder(folder, format_name, local, split=split, on_progress=on_progress, workers=workers)
         names = read_json(local / EXPORT_MARKER)["files"]  # the marker itself is the last
         files = [local_file(local, name, lambda _: None) for name in names]
         difference = compare(destination, listed, files, former=former, known={}, unfinished=unfinished)

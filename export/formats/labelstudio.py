@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -12,7 +13,9 @@ from datasetkit.core.files import write_text
 from datasetkit.core.label_map import UNNAMED
 from datasetkit.core.record import EncodedImage, KeyObject, Phrase, PhraseStatus, Record
 from datasetkit.export.formats.brush import brush_rle
-from datasetkit.export.formats.built import BuiltDataset, says_more
+from datasetkit.export.formats.built import BuiltDataset
+from datasetkit.export.formats.images import ImageRecords, says_more
+from datasetkit.export.formats.pieces import JsonArray, Piece
 from datasetkit.export.formats.result import ExportResult, losses
 
 _MEANINGS = {
@@ -38,22 +41,35 @@ def write_labelstudio(dataset: BuiltDataset, target: Path) -> ExportResult:
     for split in dataset.splits:
         images = target / "images" / split
         images.mkdir(parents=True)
-        with (target / f"tasks_{split}.json").open("w", encoding="utf-8", newline="\n") as tasks:
-            before = "[\n"
-            for image in dataset.images(split):
-                (images / image.name).write_bytes(image.image.data)
-                counts["pictures"] += 1
-                for record in image.records:
-                    task = _task(record, f"images/{split}/{image.name}", counts)
-                    tasks.write(before + json.dumps(task, ensure_ascii=False))
-                    before = ",\n"
-            tasks.write("\n]\n")
+        with (target / f"tasks_{split}.json").open("wb") as file:
+            file.write(b"[\n")
+            tasks = JsonArray(file)
+            for piece, more in dataset.converted(
+                (plan.span, partial(_convert, folder=images, piece=target / f"{split}-{plan.span.index:05d}.part"))
+                for plan in dataset.plans(split)
+            ):
+                tasks.take(piece)
+                counts.update(more)
+            file.write(b"\n]\n")
     counts["category_details"] = len(dataset.label_map)
     write_text(
         target / "label_config.xml",
         _label_config(list(dict.fromkeys(category.name for category in dataset.categories))),
     )
     return ExportResult(counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS))
+
+
+def _convert(images: Iterator[ImageRecords], folder: Path, piece: Path) -> tuple[Path, Counter[str]]:
+    """Write images to the folder of a split, and their tasks to a file; return it with counts."""
+    counts: Counter[str] = Counter()
+    with Piece(piece) as tasks:
+        for image in images:
+            name = image.name
+            (folder / name).write_bytes(image.image.data)
+            counts["pictures"] += 1
+            for record in image.records:
+                tasks.add(_task(record, f"images/{folder.name}/{name}", counts))
+    return piece, counts
 
 
 def _task(record: Record, path: str, counts: Counter[str]) -> dict[str, Any]:

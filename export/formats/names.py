@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import PurePosixPath
-
-from datasetkit.core.record import Record
 
 _ENDINGS = frozenset(
     [
@@ -41,15 +40,20 @@ _LONGEST_PART_BYTES = 255
 _LONGEST_BYTES = 1024
 
 
-def source_name(record: Record) -> str:
-    """Return the name of a record's image file in its source, with its folder if known."""
-    return record.source.uri if _says_folder(record) else record.image.name
+def source_name(uri: str, name: str) -> str:
+    """Return the name of an image file in its source, with its folder if known.
+
+    Args:
+        uri: location of the source.
+        name: name of the image in the dataset.
+
+    """
+    return uri if _says_folder(uri, name) else name
 
 
-def published_name(record: Record) -> str:
+def published_name(uri: str, name: str) -> str:
     """Return that name with the extension of the published bytes, which differs for re-encoded files."""
-    name = record.image.name
-    return str(PurePosixPath(record.source.uri).with_name(name)) if _says_folder(record) else name
+    return str(PurePosixPath(uri).with_name(name)) if _says_folder(uri, name) else name
 
 
 def is_address(uri: str) -> bool:
@@ -64,15 +68,15 @@ class FileNames:
         self._files: set[str] = set()
         self._folders: set[str] = set()
 
-    def take(self, wanted: str, otherwise: str) -> str:
+    def take(self, wanted: str, otherwise: Callable[[], str]) -> str:
         """Return the name for an image.
 
         Args:
             wanted: preferred name with its folder, ``/`` between parts.
-            otherwise: safe fallback without a folder, which is made unique.
+            otherwise: returns a safe fallback without a folder, which is made unique; called if it is needed.
 
         """
-        name = wanted if _is_safe(wanted) and self._is_free(wanted) else otherwise
+        name = wanted if _is_safe(wanted) and self._is_free(wanted) else otherwise()
         while not self._is_free(name):
             name = f"_{name}"
         folded = PurePosixPath(_folded(name))
@@ -86,10 +90,10 @@ class FileNames:
         return not is_taken and self._files.isdisjoint(map(str, folded.parents))
 
 
-def _says_folder(record: Record) -> bool:
+def _says_folder(location: str, name: str) -> bool:
     """Return whether the source is the path of the image file, and neither a URI nor a row of a table."""
-    uri, name = PurePosixPath(record.source.uri), record.image.name
-    is_file = not is_address(record.source.uri) and uri.suffix.lower() in _ENDINGS
+    uri = PurePosixPath(location)
+    is_file = not is_address(location) and uri.suffix.lower() in _ENDINGS
     return is_file and "/" not in name and uri.stem == PurePosixPath(name).stem
 
 

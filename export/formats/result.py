@@ -62,10 +62,10 @@ class ExportResult(Result):
 
 
 class Format(Protocol):
-    """Writes a dataset in one format. Equal datasets give equal bytes."""
+    """Writes a dataset in one format. Equal datasets give equal bytes, with any number of workers."""
 
     def __call__(self, dataset: BuiltDataset, target: Path) -> ExportResult:
-        """Write into ``target``, an empty folder."""
+        """Write into ``target``, an empty folder, while the dataset has workers."""
 
 
 def losses(counts: Mapping[str, int], meanings: Mapping[str, str]) -> tuple[Loss, ...]:

@@ -10,9 +10,11 @@ import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,8 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.mask import run_lengths
 from datasetkit.core.record import Record
 from datasetkit.core.schema import record_to_row
-from datasetkit.export.formats.built import BuiltDataset, image_suffix
+from datasetkit.export.formats.built import BuiltDataset
+from datasetkit.export.formats.images import ImageRecords, image_suffix
 from datasetkit.export.formats.result import ExportResult, losses
 
 SHARD_BYTES = 512 * 2**20
@@ -48,19 +51,56 @@ def write_webdataset(dataset: BuiltDataset, target: Path) -> ExportResult:
     counts = Counter({"categories": len(dataset.label_map)})
     for split in dataset.splits:
         with _Shards(target, split) as shards:
-            for image in dataset.images(split):
-                for place, record in enumerate(image.records):
-                    counts["records"] += 1
-                    counts["objects"] += len(record.objects)
-                    counts["renamed_pictures"] += image_suffix(image.image) != suffix
-                    sample = {
-                        suffix: record.image.data,
-                        ".ids.png": _id_map(record, counts),
-                        ".json": json.dumps(_columns(record), ensure_ascii=False).encode(),
-                        ".txt": (record.description or "").encode(),
-                    }
-                    shards.add(f"{image.number:08d}-{place}", sample)
+            for segment in dataset.converted(
+                (plan.span, partial(_convert, path=target / f"{split}-{plan.span.index:05d}.part", suffix=suffix))
+                for plan in dataset.plans(split)
+            ):
+                shards.take(segment)
+                counts.update(segment.counts)
     return ExportResult(counts["records"], counts["records"], counts["objects"], losses(counts, _MEANINGS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Samples of a span.
+
+    Args:
+        path: tar file with the samples.
+        samples: of each sample, the most bytes that it may need, and the bytes that it has in the file.
+        counts: records, objects, and what is lost.
+
+    """
+
+    path: Path
+    samples: tuple[tuple[int, int], ...]
+    counts: Counter[str]
+
+
+def _convert(images: Iterator[ImageRecords], path: Path, suffix: str) -> _Segment:
+    """Write samples to a tar file of their own."""
+    counts: Counter[str] = Counter()
+    samples = []
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for image in images:
+            for place, record in enumerate(image.records):
+                counts["records"] += 1
+                counts["objects"] += len(record.objects)
+                counts["renamed_pictures"] += image_suffix(image.image) != suffix
+                start = tar.offset
+                files = {
+                    suffix: record.image.data,
+                    ".ids.png": _id_map(record, counts),
+                    ".json": json.dumps(_columns(record), ensure_ascii=False).encode(),
+                    ".txt": (record.description or "").encode(),
+                }
+                for ending, data in sorted(files.items()):
+                    # Time, owner and permissions are the same on every machine.
+                    entry = tarfile.TarInfo(f"{image.number:08d}-{place}{ending}")
+                    entry.size = len(data)
+                    tar.addfile(entry, io.BytesIO(data))
+                most = sum(len(data) + 2 * tarfile.BLOCKSIZE for data in files.values())
+                samples.append((most, tar.offset - start))
+    return _Segment(path, tuple(samples), counts)
 
 
 def _columns(record: Record) -> dict[str, Any]:
@@ -118,28 +158,32 @@ class _Shards:
         self._target = target
         self._split = split
         self._count = 0
-        self._tar: tarfile.TarFile | None = None
+        self._file: BinaryIO | None = None
 
-    def __enter__(self) -> _Shards:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._tar:
-            self._tar.close()
+        self._close()
 
-    def add(self, key: str, files: Mapping[str, bytes]) -> None:
-        """Append a sample, to a new shard if the current one would grow too large."""
-        size = sum(len(data) + 2 * tarfile.BLOCKSIZE for data in files.values())
-        if self._tar is None or (self._tar.offset and self._tar.offset + size > SHARD_BYTES):
-            self._tar = self._open_next()
-        for ending, data in sorted(files.items()):
-            entry = tarfile.TarInfo(key + ending)  # with the same time, owner and permissions on every machine
-            entry.size = len(data)
-            self._tar.addfile(entry, io.BytesIO(data))
+    def take(self, segment: _Segment) -> None:
+        """Append the samples of a segment, and delete it; one that would make a shard too large begins a new one."""
+        with segment.path.open("rb") as samples:
+            for most, length in segment.samples:
+                file = self._file_for(most)
+                file.write(samples.read(length))
+        segment.path.unlink()
 
-    def _open_next(self) -> tarfile.TarFile:
-        if self._tar:
-            self._tar.close()
-        path = self._target / f"{self._split}-{self._count:05d}.tar"
-        self._count += 1
-        return tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)
+    def _file_for(self, size: int) -> BinaryIO:
+        if self._file is None or self._file.tell() + size > SHARD_BYTES:
+            self._close()
+            self._file = (self._target / f"{self._split}-{self._count:05d}.tar").open("wb")
+            self._count += 1
+        return self._file
+
+    def _close(self) -> None:
+        """End the current file as tar files end: two empty blocks, and up to the size of a record."""
+        if self._file is not None:
+            with self._file as file:
+                end = file.tell() + 2 * tarfile.BLOCKSIZE
+                file.write(bytes(2 * tarfile.BLOCKSIZE + -end % tarfile.RECORDSIZE))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,7 +15,8 @@ from datasetkit.core.files import write_text
 from datasetkit.core.label_map import UNNAMED
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import KeyObject
-from datasetkit.export.formats.built import BuiltDataset, says_more
+from datasetkit.export.formats.built import BuiltDataset
+from datasetkit.export.formats.images import ImageRecords, says_more
 from datasetkit.export.formats.polygons import fill, trace
 from datasetkit.export.formats.result import ExportResult, losses
 
@@ -51,28 +54,43 @@ def write_yolo_seg(dataset: BuiltDataset, target: Path) -> ExportResult:
         images, labels = target / "images" / split, target / "labels" / split
         images.mkdir(parents=True)
         labels.mkdir(parents=True)
-        for image in dataset.images(split):
-            lines = []
-            for item in image.objects.values():
-                if item.mask is None:
-                    counts["objects_without_mask"] += 1
-                    continue
-                if item.is_crowd:
-                    counts["crowds"] += 1
-                    continue
-                line, iou = _line(item, item.mask, classes, counts)
-                lines.append(line)
+        convert = partial(_convert, images_folder=images, labels_folder=labels, classes=classes)
+        for more, ious in dataset.converted((plan.span, convert) for plan in dataset.plans(split)):
+            counts.update(more)
+            for iou in ious:  # one by one, so that rounding does not depend on the spans
                 iou_sum += iou
-            (images / image.name).write_bytes(image.image.data)
-            (labels / PurePosixPath(image.name).with_suffix(".txt")).write_bytes("".join(lines).encode())
-            counts["pictures"] += 1
-            counts["records"] += len(image.records)
-            counts["descriptions"] += sum(record.description is not None for record in image.records)
     write_text(target / "data.yaml", _data_yaml(dataset, counts))
     mean_iou = iou_sum / counts["objects"] if counts["objects"] else None
     return ExportResult(
         counts["records"], counts["pictures"], counts["objects"], losses(counts, _MEANINGS), mean_iou=mean_iou
     )
+
+
+def _convert(
+    images: Iterator[ImageRecords], images_folder: Path, labels_folder: Path, classes: Mapping[str, int]
+) -> tuple[Counter[str], array[float]]:
+    """Write images with their labels; return counts, and the IoU of each object."""
+    counts: Counter[str] = Counter()
+    ious = array("d")
+    for image in images:
+        lines = []
+        for item in image.objects.values():
+            if item.mask is None:
+                counts["objects_without_mask"] += 1
+                continue
+            if item.is_crowd:
+                counts["crowds"] += 1
+                continue
+            line, iou = _line(item, item.mask, classes, counts)
+            lines.append(line)
+            ious.append(iou)
+        name = image.name
+        (images_folder / name).write_bytes(image.image.data)
+        (labels_folder / PurePosixPath(name).with_suffix(".txt")).write_bytes("".join(lines).encode())
+        counts["pictures"] += 1
+        counts["records"] += len(image.records)
+        counts["descriptions"] += sum(record.description is not None for record in image.records)
+    return counts, ious
 
 
 def _data_yaml(dataset: BuiltDataset, counts: Counter[str]) -> str:

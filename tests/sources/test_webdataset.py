@@ -19,8 +19,7 @@ from datasetkit.cli import app
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.protocols import SourceContext
-from datasetkit.export.formats.built import BuiltDataset
-from datasetkit.export.formats.webdataset import write_webdataset
+from datasetkit.export.formats.exporting import export_folder
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.options.sources import WebdatasetOptions
@@ -73,7 +72,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return shards of a built folder, and the folder."""
     folder = tmp_path_factory.mktemp("exported")
     (folder / "tars").mkdir()
-    write_webdataset(BuiltDataset(scenes(folder / "scenes")), folder / "tars")
+    export_folder(scenes(folder / "scenes"), "webdataset", folder / "tars")
     return folder / "tars"
 
 

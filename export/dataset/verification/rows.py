@@ -88,6 +88,21 @@ def _record_faults(row: Row) -> Iterator[str]:
                 yield f"object {item.id} has bbox {value['bbox']}; its mask has {box}"
 
 
+class RowKeys:
+    """Ids and images of some rows of a shard, 8 bytes each, with their numbers in the shard."""
+
+    def __init__(self) -> None:
+        self.numbers = array("Q")
+        self.ids = array("Q")
+        self.images = array("Q")
+
+    def add(self, row: Row, number: int) -> None:
+        """Remember a row."""
+        self.numbers.append(number)
+        self.ids.append(_digest(str(row["record_id"])))
+        self.images.append(_digest(str((row["source"] or {}).get("sha256"))))
+
+
 class Uniqueness:
     """Remembers ids and images of all rows, 8 bytes each, and finds repeated ones."""
 
@@ -97,13 +112,14 @@ class Uniqueness:
         self._ids = array("Q")
         self._images = array("Q")
 
-    def add(self, row: Row, shard: Shard, number: int) -> None:
-        """Remember a row by its shard and its number in the shard."""
+    def add(self, shard: Shard, keys: RowKeys) -> None:
+        """Remember rows of a shard."""
         if not self._shards or self._shards[-1] is not shard:
             self._shards.append(shard)
-        self._places.append((len(self._shards) - 1) << 32 | number)
-        self._ids.append(_digest(str(row["record_id"])))
-        self._images.append(_digest(str((row["source"] or {}).get("sha256"))))
+        first = (len(self._shards) - 1) << 32
+        self._places.extend(first | number for number in keys.numbers)
+        self._ids.extend(keys.ids)
+        self._images.extend(keys.images)
 
     def faults(self) -> Iterator[Fault]:
         """Yield faults for repeated ids, and for images that are in several splits."""

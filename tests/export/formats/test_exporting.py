@@ -193,8 +193,9 @@ def test_names_are_safe(tmp_path: Path, name: str, expected: str) -> None:
     rows = rows_of([bare_record(0)], overlay=False)
     rows[0]["image"]["path"] = name
     write_folder(tmp_path / "in", {"train": [rows]}, described=False)
-    (image,) = BuiltDataset(tmp_path / "in").images("train")
-    assert image.name == expected
+    (plan,) = BuiltDataset(tmp_path / "in").plans("train")
+    (image,) = plan.span.images(lambda _: None)
+    assert (image.name, plan.name(0)) == (expected, expected)
 
 
 def test_what_is_no_image_is_told(tmp_path: Path) -> None:
