@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import pickle
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, Self
 
 from datasetkit.core.errors import EngineError
+from datasetkit.runtime.children import how_ended, start_child
 from datasetkit.runtime.engines.protocol import Died, Done, Seat, Task, Work
 from datasetkit.runtime.engines.transport import WorkerTraceback
 
@@ -28,9 +25,6 @@ logger = logging.getLogger(__name__)
 
 # Workers that die one after the other while they start: then no other will do better.
 _MOST_START_DEATHS = 3
-_GRACE_S = 5.0
-# Libraries that would otherwise start a thread per processor in every worker.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Processes:
@@ -151,14 +145,8 @@ class _Worker:
         self.is_ready = False
         self.task: Task | None = None
         here, there = socket.socketpair()
-        with there, _without_interrupts():
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "datasetkit.runtime.engines.worker", str(there.fileno())],
-                pass_fds=[there.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # stdout is for the result of a command
-                env=_environment(seat),
-            )
+        with there:
+            self._process = start_child("datasetkit.runtime.engines.worker", there.fileno(), threads=seat.threads)
         self.connection = Connection(here.detach())
         with contextlib.suppress(OSError):  # it died at once; reading will tell
             self.connection.send((sys.path, seat))
@@ -192,31 +180,4 @@ class _Worker:
     def join(self) -> str:
         """Wait until the process has ended; return how, in words."""
         self.connection.close()
-        try:
-            code = self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        if code >= 0:
-            return f"ended with exit code {code}"
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
-
-
-def _environment(seat: Seat) -> dict[str, str]:
-    limits = dict.fromkeys(_THREAD_VARIABLES, str(seat.threads))
-    # An import of this package, wherever it is, must not depend on the current folder.
-    paths = os.pathsep.join(dict.fromkeys(path or str(Path.cwd()) for path in sys.path))
-    return {**limits, **os.environ, "PYTHONPATH": paths}
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start a process that never hears Ctrl-C, which the terminal sends to all processes of a command."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        return how_ended(self._process)
