@@ -7,58 +7,58 @@ from dataclasses import replace
 
 from PIL import Image
 
+from datasetkit.annotation.tasks import Annotator, Task, model_stage
 from datasetkit.core.detections import Caption
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.ledger import Drop, Notice, NoticeKind
+from datasetkit.core.ledger import Notice, NoticeKind
 from datasetkit.core.protocols import Captioner, Reading
-from datasetkit.runtime.batches import Batches, begin_part
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.batches import begin_part
+from datasetkit.runtime.stages import AheadStage, Stage
 
 
-class Describer:
+class Describer(Annotator):
     """Describes images that have no description; objects stay as they are.
 
     Args:
         captioner: writes descriptions.
         recaption: whether it also replaces the descriptions that images have.
         batch: images that the captioner is given at once; halved where memory runs out, until the next part begins.
-        stages: clocks; ``caption`` is counted in images.
+        device: torch device of the captioner.
 
     """
 
-    def __init__(self, captioner: Captioner, *, recaption: bool, batch: int, stages: Stages) -> None:
-        self._captioning: Batches[Image.Image, Caption] = Batches(captioner.caption, batch, "images of the captioner")
+    def __init__(self, captioner: Captioner, *, recaption: bool, batch: int, device: str = "cpu") -> None:
         self._captioner = captioner
         self._recaption = recaption
-        self._stages = stages
+        self._batch = batch
+        self.device = device
         self.identities = captioner.identities
 
     def begin_part(self) -> None:
-        """Restore batches; see :class:`datasetkit.core.protocols.PartAware`."""
-        begin_part(self._captioning, self._captioner)
+        """Announce a part to the captioner; see :class:`datasetkit.core.protocols.PartAware`."""
+        begin_part(self._captioner)
 
-    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        """Describe images; see :class:`datasetkit.core.protocols.Annotator`."""
-        return [
-            Drop("record", reading.record.record_id, result.reason, result.detail)
-            if isinstance(result, UnusableError)
-            else result
-            for reading, result in zip(readings, self.describe(readings), strict=True)
-        ]
+    def stages(self) -> tuple[Stage[Task], ...]:
+        """Return the stage ``caption``; a captioner that asks another machine runs ahead."""
+        requests = getattr(self._captioner, "requests", None)
+        if requests is None:
+            return (model_stage("caption", self._captioner, "caption", self._batch, self._ask, _answer),)
+        return (AheadStage(name="caption", ask=self._ask, answer=_answer, function=self._caption, limit=int(requests)),)
 
-    def describe(self, readings: Sequence[Reading]) -> list[Reading | UnusableError]:
-        """Return the readings, in order, those that were wanted with a description; an error where there is none."""
-        wanted = [
-            index for index, reading in enumerate(readings) if self._recaption or reading.record.description is None
-        ]
-        results: list[Reading | UnusableError] = list(readings)
-        if not wanted:
-            return results
-        with self._stages.timed("caption", len(wanted)):
-            captions = self._captioning.run([readings[index].pixels for index in wanted])
-        for index, caption in zip(wanted, captions, strict=True):
-            results[index] = caption if isinstance(caption, UnusableError) else _with_caption(readings[index], caption)
-        return results
+    def _ask(self, task: Task) -> tuple[Image.Image] | None:
+        is_wanted = self._recaption or task.reading.record.description is None
+        return (task.reading.pixels,) if is_wanted else None
+
+    def _caption(self, asked: tuple[Image.Image]) -> Caption:
+        found: Sequence[Caption | UnusableError] = self._captioner.caption([*asked])
+        (caption,) = found
+        if isinstance(caption, UnusableError):
+            raise caption
+        return caption
+
+
+def _answer(task: Task, caption: Caption) -> Task:
+    return replace(task, reading=_with_caption(task.reading, caption))
 
 
 def _with_caption(reading: Reading, caption: Caption) -> Reading:

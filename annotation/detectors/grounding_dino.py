@@ -8,22 +8,51 @@ Sources: Liu et al., Grounding DINO, arXiv:2303.05499; Zhao et al., MM-Grounding
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
-from datasetkit.annotation.detectors.prompts import close_prompt
-from datasetkit.annotation.detectors.tokens import check_tokenizer, encode_prompts, text_offsets
+from datasetkit.annotation.detectors.prompted import (
+    Answer,
+    PreparedImage,
+    Turn,
+    detect_in_turns,
+    prepare_prompt,
+    read_answer,
+)
+from datasetkit.annotation.detectors.tokens import check_tokenizer, pad_right
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
+from datasetkit.core.protocols import Prepared
 from datasetkit.options.models import GroundingDinoOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
 _MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")
+
+
+@dataclass(frozen=True, slots=True)
+class GroundingDinoPreparer:
+    """Prepares images at the size that the processor chooses, without padding, and prompts as tokens."""
+
+    image_processor: Any
+    tokenizer: Any
+    token_limit: int
+
+    def __call__(self, image: Image.Image, query: Query) -> Prepared:
+        """Prepare an image; see :class:`datasetkit.core.protocols.Preparer`."""
+        item = prepare_prompt(self._pixels, self.tokenizer, self.token_limit, image, query)
+        return Prepared(item.pixels.shape, item)
+
+    def _pixels(self, image: Image.Image) -> NDArray[np.float32]:
+        inputs = self.image_processor(images=thickened(image), do_pad=False, return_tensors="pt")
+        pixels: NDArray[np.float32] = inputs["pixel_values"].numpy()
+        return pixels
 
 
 class GroundingDinoDetector:
@@ -43,42 +72,31 @@ class GroundingDinoDetector:
         config = load_config(model, revision, _MODEL_TYPES)
         self._model = load_model(AutoModelForZeroShotObjectDetection, model, revision, device=device, dtype=dtype)
         processor = load_processor(AutoProcessor, model, revision)
-        self._tokenizer, self._image_processor = processor.tokenizer, processor.image_processor
-        check_tokenizer(self._tokenizer, model)
+        tokenizer = processor.tokenizer
+        check_tokenizer(tokenizer, model)
         positions = config.text_config.max_position_embeddings
-        token_max = min(config.max_text_len, positions, self._tokenizer.model_max_length)
-        self._token_limit = token_max - self._tokenizer.num_special_tokens_to_add()
+        token_max = min(config.max_text_len, positions, tokenizer.model_max_length)
+        token_limit = token_max - tokenizer.num_special_tokens_to_add()
+        self.preparer = GroundingDinoPreparer(processor.image_processor, tokenizer, token_limit)
         self._options = options
         self.identities = (checkpoint_identity("detector", model, revision),)
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Detect each image's query; see :class:`datasetkit.core.protocols.Detector`."""
-        offsets_of = partial(text_offsets, self._tokenizer)
-        return detect_in_turns(images, queries, self._ask, offsets_of, self._token_limit, self._options.score_min)
+        return self.forward([self.preparer(image, query).value for image, query in zip(images, queries, strict=True)])
 
-    def _ask(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        pixels = [
-            self._image_processor(images=thickened(image), do_pad=False, return_tensors="pt")["pixel_values"]
-            for image in images
-        ]
-        return ask_alike(
-            [pixel.shape for pixel in pixels],
-            lambda rows: self._answers(
-                torch.cat([pixels[row] for row in rows]), [images[row] for row in rows], [queries[row] for row in rows]
-            ),
-        )
+    def forward(self, prepared: Sequence[PreparedImage], *_: Any) -> list[Detections | UnusableError]:
+        """Run the model; see :class:`datasetkit.core.protocols.PreparedModel`."""
+        return detect_in_turns(prepared, lambda item, _: item.pixels.shape, self._ask, self._options.score_min)
 
     @torch.inference_mode()
-    def _answers(self, pixels: torch.Tensor, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        """Run the model on images that have one size after preprocessing, shape (B, 3, H, W)."""
+    def _ask(self, items: Sequence[PreparedImage], turns: Sequence[Turn]) -> list[Answer]:
+        """Run the model on images that have one size after preprocessing."""
         device, dtype = self._model.device, self._model.dtype
-        text, offsets = encode_prompts(self._tokenizer, [close_prompt(query.text) for query in queries])
-        output = self._model(
-            pixel_values=pixels.to(device, dtype), **{name: tensor.to(device) for name, tensor in text.items()}
-        )
+        pixels = torch.cat([torch.from_numpy(item.pixels).to(device, dtype) for item in items])
+        text = pad_right([turn.encoded for turn in turns])
+        output = self._model(pixel_values=pixels, **{name: tensor.to(device) for name, tensor in text.items()})
         return [
-            read_answer(logits, boxes, spans, words, image, query, self._options.reduction)
-            for logits, boxes, spans, words, image, query in zip(
-                output.logits, output.pred_boxes, offsets, text["attention_mask"], images, queries, strict=True
-            )
+            read_answer(logits, boxes, turn, item.size_wh, self._options.reduction)
+            for logits, boxes, turn, item in zip(output.logits, output.pred_boxes, turns, items, strict=True)
         ]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import BatchEncoding, BertModel
 
-from datasetkit.annotation.detectors.tokens import encode_prompts
+from datasetkit.annotation.detectors.tokens import encode_prompt, pad_right
 from datasetkit.core.errors import ModelError
 
 SUPPORTED_MAJOR = 5
@@ -73,7 +73,7 @@ class PromptTokenizer:
             raise ValueError(
                 f"padding {padding!r}, tensors {return_tensors!r}; groundingdino-py 0.4.0 asks for longest, pt"
             )
-        return BatchEncoding(encode_prompts(self.tokenizer, captions)[0])
+        return BatchEncoding(pad_right([encode_prompt(self.tokenizer, caption) for caption in captions]))
 
     def convert_tokens_to_ids(self, tokens: Sequence[str]) -> list[int]:
         """Look up tokens."""

@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from datasetkit.annotation.detectors.groundingdino_model import CONFIGS, build_model
-from datasetkit.annotation.detectors.prompted import Answer, ask_alike, detect_in_turns, read_answer
-from datasetkit.annotation.detectors.prompts import close_prompt
-from datasetkit.annotation.detectors.tokens import encode_prompts, text_offsets
+from datasetkit.annotation.detectors.prompted import (
+    Answer,
+    PreparedImage,
+    Turn,
+    detect_in_turns,
+    prepare_prompt,
+    read_answer,
+)
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import thickened
+from datasetkit.core.protocols import Prepared
 from datasetkit.options.models import GroundingDinoPyOptions
 from datasetkit.runtime.loading import checkpoint_identity, file_identity
 
@@ -32,6 +39,19 @@ _LONG_SIDE_MAX_PX = 1333
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # GroundingDINO.max_text_len of the package, whatever its configuration says.
 _TOKEN_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class GroundingDinoPyPreparer:
+    """Prepares images at the package's size, and prompts as tokens of their lower case."""
+
+    tokenizer: Any
+    token_limit: int
+
+    def __call__(self, image: Image.Image, query: Query) -> Prepared:
+        """Prepare an image; see :class:`datasetkit.core.protocols.Preparer`."""
+        item = prepare_prompt(_pixel_values, self.tokenizer, self.token_limit, image, lower_case(query))
+        return Prepared((item.pixels.shape, *(turn.prompt for turn in item.turns)), item)
 
 
 class GroundingDinoPyDetector:
@@ -52,14 +72,14 @@ class GroundingDinoPyDetector:
 
     def __init__(self, options: GroundingDinoPyOptions, *, device: str = "cpu", dtype: str = "float32") -> None:
         self._model: Any = build_model(options).to(device)
-        self._tokenizer = self._model.tokenizer.tokenizer
-        token_max = min(_TOKEN_MAX, self._model.bert.config.max_position_embeddings, self._tokenizer.model_max_length)
-        self._token_limit = token_max - self._tokenizer.num_special_tokens_to_add()
+        tokenizer = self._model.tokenizer.tokenizer
+        token_max = min(_TOKEN_MAX, self._model.bert.config.max_position_embeddings, tokenizer.model_max_length)
+        self.preparer = GroundingDinoPyPreparer(tokenizer, token_max - tokenizer.num_special_tokens_to_add())
         self._options = options
         self._device = torch.device(device)
         self._dtype = getattr(torch, dtype)
         text = checkpoint_identity("tokenizer", options.text_encoder, options.revision)
-        digest = hashlib.sha256(self._tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+        digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
         self.identities = (
             file_identity("detector", options.weights),
             *(() if options.config in CONFIGS else (file_identity("detector's configuration", Path(options.config)),)),
@@ -68,33 +88,23 @@ class GroundingDinoPyDetector:
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Detect each image's query; see :class:`datasetkit.core.protocols.Detector`."""
-        offsets_of = partial(text_offsets, self._tokenizer)
-        lowered = [lower_case(query) for query in queries]
-        return detect_in_turns(images, lowered, self._ask, offsets_of, self._token_limit, self._options.score_min)
+        return self.forward([self.preparer(image, query).value for image, query in zip(images, queries, strict=True)])
 
-    def _ask(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        pixels = [_pixel_values(image) for image in images]
-        return ask_alike(
-            [(query.text, pixel.shape) for query, pixel in zip(queries, pixels, strict=True)],
-            lambda rows: self._answers(
-                torch.stack([pixels[row] for row in rows]),
-                [images[row] for row in rows],
-                [queries[row] for row in rows],
-            ),
+    def forward(self, prepared: Sequence[PreparedImage], *_: Any) -> list[Detections | UnusableError]:
+        """Run the model; see :class:`datasetkit.core.protocols.PreparedModel`."""
+        return detect_in_turns(
+            prepared, lambda item, turn: (turn.prompt, item.pixels.shape), self._ask, self._options.score_min
         )
 
     @torch.inference_mode()
-    def _answers(self, pixels: torch.Tensor, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Answer]:
-        """Run the model on images with one text and one size after preprocessing, shape (B, 3, H, W)."""
-        prompt = close_prompt(queries[0].text)
-        text, offsets = encode_prompts(self._tokenizer, [prompt])
+    def _ask(self, items: Sequence[PreparedImage], turns: Sequence[Turn]) -> list[Answer]:
+        """Run the model on images with one text and one size after preprocessing."""
+        pixels = torch.cat([torch.from_numpy(item.pixels).to(self._device) for item in items])
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            output = self._model(pixels.to(self._device), captions=[prompt] * len(images))
+            output = self._model(pixels, captions=[turn.prompt for turn in turns])
         return [
-            read_answer(logits, boxes, offsets[0], text["attention_mask"][0], image, query, self._options.reduction)
-            for logits, boxes, image, query in zip(
-                output["pred_logits"], output["pred_boxes"], images, queries, strict=True
-            )
+            read_answer(logits, boxes, turn, item.size_wh, self._options.reduction)
+            for logits, boxes, turn, item in zip(output["pred_logits"], output["pred_boxes"], turns, items, strict=True)
         ]
 
 
@@ -107,11 +117,12 @@ def lower_case(query: Query) -> Query:
     return Query(query.text.lower(), tuple((moved(start), moved(end)) for start, end in query.spans))
 
 
-def _pixel_values(image: Image.Image) -> torch.Tensor:
-    """Prepare an image as the package's ``load_image`` does; shape (3, H, W), RGB, float32."""
+def _pixel_values(image: Image.Image) -> NDArray[np.float32]:
+    """Prepare an image as the package's ``load_image`` does; shape (1, 3, H, W), RGB."""
     from groundingdino.datasets import transforms
 
     scaled, _ = transforms.resize(thickened(image), None, _SHORT_SIDE_PX, _LONG_SIDE_MAX_PX)
     pixels, _ = transforms.ToTensor()(scaled, None)
     normalized, _ = transforms.Normalize(_MEAN, _STD)(pixels, None)
-    return normalized
+    pixel_values: NDArray[np.float32] = normalized[None].numpy()
+    return pixel_values

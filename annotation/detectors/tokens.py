@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from datasetkit.core.errors import ModelError
 
@@ -36,37 +39,56 @@ def text_offsets(tokenizer: Any, text: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end in encoded["offset_mapping"][0]]
 
 
-def encode_prompts(
-    tokenizer: Any, texts: Sequence[str], token_max: int | None = None
-) -> tuple[dict[str, torch.Tensor], list[list[tuple[int, int]]]]:
-    """Encode texts as one batch, padded on the right.
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """The tokens of one text.
 
-    Words that look like special tokens ("[SEP]") are read as words.
+    Args:
+        arrays: what a model takes, by name; each of shape (T,), dtype int64.
+        offsets: [start, end) of the characters of each token; those of special tokens are empty.
+        pad_id: id of padding tokens.
+
+    """
+
+    arrays: dict[str, NDArray[np.int64]]
+    offsets: tuple[tuple[int, int], ...]
+    pad_id: int
+
+
+def encode_prompt(tokenizer: Any, text: str, token_max: int | None = None) -> Encoded:
+    """Encode a text; words that look like special tokens ("[SEP]") are read as words.
 
     Args:
         tokenizer: one that passed :func:`check_tokenizer`.
-        texts: any Unicode.
-        token_max: longer texts lose their last tokens, but not the special ones; None for no limit.
-
-    Returns:
-        Tensors of shape (B, T) by name, dtype int64, and for each text the offsets of its T tokens; those of special
-        and padding tokens are empty.
+        text: any Unicode.
+        token_max: a longer text loses its last tokens, but not the special ones; None for no limit.
 
     """
     encoded = tokenizer(
-        [readable(text) for text in texts],
-        padding=True,
-        padding_side="right",
+        readable(text),
         truncation=token_max is not None,
         max_length=token_max,
         return_offsets_mapping=True,
         return_token_type_ids=True,
+        return_attention_mask=True,
         split_special_tokens=True,
         verbose=False,
-        return_tensors="pt",
     )
-    offsets = encoded.pop("offset_mapping").tolist()
-    return dict(encoded), [[(start, end) for start, end in row] for row in offsets]
+    offsets = tuple((start, end) for start, end in encoded.pop("offset_mapping"))
+    arrays = {name: np.array(values, dtype=np.int64) for name, values in encoded.items()}
+    return Encoded(arrays, offsets, tokenizer.pad_token_id)
+
+
+def pad_right(texts: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+    """Return the arrays of several texts as tensors of shape (B, T), padded on the right to the longest text."""
+    longest = max(len(text.offsets) for text in texts)
+    tensors = {}
+    for name in texts[0].arrays:
+        rows = np.full((len(texts), longest), texts[0].pad_id if name == "input_ids" else 0)
+        for row, text in zip(rows, texts, strict=True):
+            row[: len(text.offsets)] = text.arrays[name]
+        tensors[name] = torch.from_numpy(rows)
+    return tensors
 
 
 def readable(text: str) -> str:

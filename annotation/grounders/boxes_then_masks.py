@@ -1,17 +1,20 @@
-"""A detector and a segmenter, one after the other. Owns how boxes become regions, image by image."""
+"""A detector and a segmenter, one after the other. Owns their stages, and how boxes become regions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from PIL import Image
 
+from datasetkit.annotation.tasks import Task, model_stage
 from datasetkit.core.detections import Detections, FloatArray, Grounding, Query, Region, Removal, Segment
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
-from datasetkit.core.protocols import Detector, Segmenter
-from datasetkit.runtime.batches import Batches, begin_part
-from datasetkit.runtime.timers import Stages
+from datasetkit.core.protocols import Detector, Grounder, Segmenter
+from datasetkit.runtime.batches import begin_part
+from datasetkit.runtime.stages import CpuStage, Stage
 
 
 class BoxesThenMasks:
@@ -22,50 +25,60 @@ class BoxesThenMasks:
         segmenter: returns their masks.
         detector_batch: images per call of the detector; halved where memory runs out, until the next part begins.
         segmenter_batch: images per call of the segmenter; halved likewise.
-        stages: timers; ``detect`` and ``segment`` are counted in images.
 
     """
 
-    def __init__(
-        self, detector: Detector, segmenter: Segmenter, *, detector_batch: int, segmenter_batch: int, stages: Stages
-    ) -> None:
-        self._detecting: Batches[tuple[Image.Image, Query], Detections] = Batches(
-            lambda asked: detector.detect([image for image, _ in asked], [query for _, query in asked]),
-            detector_batch,
-            "images of the detector",
-        )
-        self._segmenting: Batches[tuple[Image.Image, FloatArray], list[Segment]] = Batches(
-            lambda boxed: segmenter.segment([image for image, _ in boxed], [boxes for _, boxes in boxed]),
-            segmenter_batch,
-            "images of the segmenter",
-        )
-        self._models = (detector, segmenter)
-        self._stages = stages
+    def __init__(self, detector: Detector, segmenter: Segmenter, *, detector_batch: int, segmenter_batch: int) -> None:
+        self._detector = detector
+        self._segmenter = segmenter
+        self._detector_batch = detector_batch
+        self._segmenter_batch = segmenter_batch
         self.identities = (*detector.identities, *segmenter.identities)
 
     def begin_part(self) -> None:
-        """Restore batches; see :class:`datasetkit.core.protocols.PartAware`."""
-        begin_part(self._detecting, self._segmenting, *self._models)
+        """Announce a part to the models; see :class:`datasetkit.core.protocols.PartAware`."""
+        begin_part(self._detector, self._segmenter)
 
-    def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Ground each image's query; see :class:`datasetkit.core.protocols.Grounder`."""
-        asked = list(zip(images, queries, strict=True))
-        # Detectors batch images of one size, so these are placed next to each other.
-        order = sorted(range(len(images)), key=lambda index: images[index].size)
-        with self._stages.timed("detect", len(images)):
-            answers = self._detecting.run([asked[index] for index in order])
-        found = [answer for _, answer in sorted(zip(order, answers, strict=True), key=lambda pair: pair[0])]
-        failed = {index: item for index, item in enumerate(found) if isinstance(item, UnusableError)}
-        detected = {index: item for index, item in enumerate(found) if isinstance(item, Detections)}
-        with self._stages.timed("segment", len(detected)):
-            segments = self._segmenting.run([(images[index], item.boxes_xyxy) for index, item in detected.items()])
-        results: dict[int, Grounding | UnusableError] = {**failed}
-        for (index, item), cut in zip(detected.items(), segments, strict=True):
-            results[index] = cut if isinstance(cut, UnusableError) else _grounding(item, cut)
-        return [results[index] for index in range(len(images))]
+    def stages(self) -> tuple[Stage[Task], ...]:
+        """Return the stages ``detect`` and ``segment``; images without phrases or boxes skip them.
+
+        Masks of segmenters that leave them packed become run lengths in a stage of their own.
+        """
+        detect = model_stage("detect", self._detector, "detect", self._detector_batch, _query, _with_boxes)
+        finisher = getattr(self._segmenter, "finisher", None)
+        answer = _with_masks if finisher is None else _with_packed
+        segment = model_stage("segment", self._segmenter, "segment", self._segmenter_batch, _boxes, answer)
+        if finisher is None:
+            return detect, segment
+        function = _Finished(finisher)
+        return detect, segment, CpuStage(name="masks", ask=_packed, answer=_with_masks, function=function)
 
 
-def _grounding(found: Detections, segments: Sequence[Segment]) -> Grounding:
+class AtOnce:
+    """One model that finds and segments phrases.
+
+    Args:
+        grounder: the model.
+        batch: images per call; halved where memory runs out, until the next part begins.
+
+    """
+
+    def __init__(self, grounder: Grounder, *, batch: int) -> None:
+        self._grounder = grounder
+        self._batch = batch
+        self.identities = grounder.identities
+
+    def begin_part(self) -> None:
+        """Announce a part to the model; see :class:`datasetkit.core.protocols.PartAware`."""
+        begin_part(self._grounder)
+
+    def stages(self) -> tuple[Stage[Task], ...]:
+        """Return the stage ``ground``; images without phrases skip it."""
+        return (model_stage("ground", self._grounder, "ground", self._batch, _query, _with_grounding),)
+
+
+def grounding_of(found: Detections, segments: Sequence[Segment]) -> Grounding:
+    """Combine the boxes of an image with their segments."""
     regions: list[Region] = []
     removals: list[Removal] = []
     boxes, scores = found.boxes_xyxy.tolist(), found.scores.tolist()
@@ -84,3 +97,46 @@ def _grounding(found: Detections, segments: Sequence[Segment]) -> Grounding:
             )
         )
     return Grounding(tuple(regions), tuple(removals), found.notices)
+
+
+def _query(task: Task) -> tuple[Image.Image, Query] | None:
+    query = task.asked.query
+    return (task.reading.pixels, query) if query.spans else None
+
+
+def _with_boxes(task: Task, detections: Detections) -> Task:
+    return replace(task, detections=detections)
+
+
+def _boxes(task: Task) -> tuple[Image.Image, FloatArray] | None:
+    boxes = task.detections.boxes_xyxy
+    return (task.reading.pixels, boxes) if len(boxes) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A finisher that raises the error that it returns."""
+
+    finisher: Callable[[Any], Sequence[Segment] | UnusableError]
+
+    def __call__(self, packed: Any) -> Sequence[Segment]:
+        segments = self.finisher(packed)
+        if isinstance(segments, UnusableError):
+            raise segments
+        return segments
+
+
+def _with_packed(task: Task, packed: Any) -> Task:
+    return replace(task, packed=packed)
+
+
+def _packed(task: Task) -> Any:
+    return task.packed
+
+
+def _with_masks(task: Task, segments: Sequence[Segment]) -> Task:
+    return replace(task, segments=tuple(segments), packed=None)
+
+
+def _with_grounding(task: Task, grounding: Grounding) -> Task:
+    return replace(task, grounding=grounding)

@@ -12,6 +12,9 @@ conjunction, IN preposition, PRP pronoun, VB verb of any form, COMMA, STOP any o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from threading import Lock
+from typing import Any
 
 from datasetkit.annotation.lexicon import Lexicon
 from datasetkit.annotation.phrases.open_words import tag_open_word
@@ -20,6 +23,7 @@ from datasetkit.annotation.phrases.tokens import Token
 from datasetkit.annotation.phrases.words import Words
 
 _LONGEST_FIXED = 4
+_LOADING = Lock()
 
 
 def tag_tokens(tokens: Sequence[Token], lexicon: Lexicon, words: Words) -> list[str]:
@@ -39,16 +43,26 @@ def tag_tokens(tokens: Sequence[Token], lexicon: Lexicon, words: Words) -> list[
 
 def base_tags(tokens: Sequence[Token]) -> list[str]:
     """Return PatternTagger's tag of each token; marks get STOP."""
-    # TextBlob loads all of nltk, which takes seconds, so it is imported only when there is a text to tag.
-    from textblob.en.taggers import PatternTagger
-
+    with _LOADING:
+        tagger = _pattern_tagger()
     places = [index for index, token in enumerate(tokens) if token.is_word]
     tags = ["STOP"] * len(tokens)
     text = " ".join(tokens[index].word for index in places)
     if text:
-        for index, (_, tag) in zip(places, PatternTagger().tag(text, tokenize=False), strict=True):
+        for index, (_, tag) in zip(places, tagger.tag(text, tokenize=False), strict=True):
             tags[index] = tag
     return tags
+
+
+@cache
+def _pattern_tagger() -> Any:
+    """Load TextBlob's tagger with its words: a thread that came while another one loads them would read a part."""
+    # TextBlob loads all of nltk, which takes seconds, so it is imported only when there is a text to tag.
+    from textblob.en.taggers import PatternTagger
+
+    tagger = PatternTagger()
+    tagger.tag("a", tokenize=False)
+    return tagger
 
 
 def _mark_fixed(sentence: Sentence) -> None:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
-from datasetkit.annotation.segmenters.packed import read_packed
+from datasetkit.annotation.segmenters.packed import PackedMasks, segments_of
 from datasetkit.core.detections import FloatArray, ModelIdentity, Segment
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.ledger import DropReason
+from datasetkit.core.protocols import Preparer
 from datasetkit.runtime.batches import Batches
 
 Encoded = TypeVar("Encoded")
@@ -27,12 +27,17 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
 
     Args:
         identity: of the weights.
+        preparer: prepares images for the encoder.
         boxes_per_chunk: how many boxes are decoded at once; halved where memory runs out, until the next part begins.
 
     """
 
-    def __init__(self, identity: ModelIdentity, boxes_per_chunk: int) -> None:
+    # What :meth:`forward` returns of an image becomes segments without the device, in other processes, too.
+    finisher = staticmethod(segments_of)
+
+    def __init__(self, identity: ModelIdentity, preparer: Preparer, boxes_per_chunk: int) -> None:
         self.identities = (identity,)
+        self.preparer = preparer
         self._boxes_per_chunk = boxes_per_chunk
         self._boxes_that_fit = boxes_per_chunk
 
@@ -41,8 +46,8 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
         self._boxes_that_fit = self._boxes_per_chunk
 
     @abstractmethod
-    def _encode(self, images: Sequence[Image.Image]) -> list[Encoded]:
-        """Encode images into what the decoder needs of each."""
+    def _encode(self, prepared: Sequence[Any], images: Sequence[Image.Image]) -> list[Encoded]:
+        """Encode images, and what was prepared of each, into what the decoder needs of each."""
 
     @abstractmethod
     def _decode(self, encoded: Encoded, boxes_xyxy: FloatArray) -> list[torch.Tensor]:
@@ -51,7 +56,6 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
         See :func:`datasetkit.annotation.segmenters.masks.pack_masks`.
         """
 
-    @torch.inference_mode()
     def segment(
         self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
     ) -> list[list[Segment] | UnusableError]:
@@ -62,29 +66,28 @@ class ChunkSegmenter(ABC, Generic[Encoded]):
 
         """
         asked = [(image, boxes) for image, boxes in zip(images, boxes_xyxy, strict=True) if len(boxes)]
-        encoded = iter(self._encode([image for image, _ in asked]) if asked else ())
+        prepared = [self.preparer(image, boxes).value for image, boxes in asked]
+        packed = iter(self.forward(prepared, *zip(*asked, strict=True)) if asked else ())
+        return [segments_of(next(packed)) if len(boxes) else [] for boxes in boxes_xyxy]
+
+    @torch.inference_mode()
+    def forward(
+        self, prepared: Sequence[Any], images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]
+    ) -> list[PackedMasks]:
+        """Run the model on images that have boxes; see :class:`datasetkit.core.protocols.PreparedModel`."""
+        encoded = self._encode(prepared, images)
         return [
-            self._segments(next(encoded), boxes, (image.height, image.width)) if len(boxes) else []
-            for image, boxes in zip(images, boxes_xyxy, strict=True)
+            self._packed(item, boxes, (image.height, image.width))
+            for item, image, boxes in zip(encoded, images, boxes_xyxy, strict=True)
         ]
 
-    def _segments(
-        self, encoded: Encoded, boxes_xyxy: FloatArray, size_hw: tuple[int, int]
-    ) -> list[Segment] | UnusableError:
+    def _packed(self, encoded: Encoded, boxes_xyxy: FloatArray, size_hw: tuple[int, int]) -> PackedMasks:
         batches: Batches[list[float], torch.Tensor] = Batches(
             lambda chunk: self._decode(encoded, np.array(chunk, dtype=np.float64)), self._boxes_that_fit, "boxes"
         )
         results = batches.run(boxes_xyxy.tolist())
         self._boxes_that_fit = batches.size
         rows = [result for result in results if isinstance(result, torch.Tensor)]
-        packed = iter(read_packed(torch.stack(rows).cpu().numpy(), size_hw) if rows else ())
-        segments: list[Segment] = []
-        for result in results:
-            segment = next(packed) if isinstance(result, torch.Tensor) else result
-            if not isinstance(segment, UnusableError):
-                segments.append(segment)
-            elif segment.reason is DropReason.OUT_OF_MEMORY:
-                raise torch.OutOfMemoryError("not enough memory for a single box in addition to the encoded images")
-            else:
-                return segment
-        return segments
+        if len(rows) < len(results):
+            raise torch.OutOfMemoryError("not enough memory for a single box in addition to the encoded images")
+        return PackedMasks(torch.stack(rows).cpu().numpy(), size_hw)

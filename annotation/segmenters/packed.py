@@ -7,6 +7,7 @@ column in whole bytes. It is written in :mod:`datasetkit.annotation.segmenters.m
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,30 @@ HEADER = np.dtype(
     [("is_finite", "i4"), ("is_set", "i4"), ("higher_px", "i4"), ("lower_px", "i4"), ("predicted_iou", "f4")]
 )
 _DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedMasks:
+    """The masks of one image.
+
+    Args:
+        rows: shape (N, bytes), dtype uint8.
+        size_hw: height and width of the image, px.
+
+    """
+
+    rows: NDArray[np.uint8]
+    size_hw: tuple[int, int]
+
+
+def segments_of(masks: PackedMasks) -> list[Segment] | UnusableError:
+    """Convert the masks of one image into segments; return an error if the logits of one are not finite."""
+    segments: list[Segment] = []
+    for segment in read_packed(masks.rows, masks.size_hw):
+        if isinstance(segment, UnusableError):
+            return segment
+        segments.append(segment)
+    return segments
 
 
 def read_packed(rows: NDArray[np.uint8], size_hw: tuple[int, int]) -> list[Segment | UnusableError]:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from transformers import SamHQModel, SamImageProcessorPil, SamModel
 
@@ -14,6 +16,7 @@ from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
 from datasetkit.annotation.segmenters.masks import Size, pack_masks, scale_boxes
 from datasetkit.core.detections import FloatArray
 from datasetkit.core.image import thickened
+from datasetkit.core.protocols import Prepared
 from datasetkit.options.models import SamOptions
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 
@@ -30,6 +33,34 @@ class _Encoded:
     embeddings: dict[str, Any]
     size_hw: Size
     input_hw: Size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _PreparedImage:
+    """An image as the encoder takes it.
+
+    Args:
+        pixels: shape (1, 3, S, S), dtype float32.
+        input_hw: size of the image as the encoder sees it, without padding, px.
+
+    """
+
+    pixels: NDArray[np.float32]
+    input_hw: Size
+
+
+@dataclass(frozen=True, slots=True)
+class SamPreparer:
+    """Prepares images as squares of one size."""
+
+    image_processor: Any
+
+    def __call__(self, image: Image.Image, *_: Any) -> Prepared:
+        """Prepare an image; see :class:`datasetkit.core.protocols.Preparer`."""
+        inputs = self.image_processor(images=[thickened(image)], return_tensors="pt")
+        pixels = inputs["pixel_values"].numpy()
+        height, width = inputs["reshaped_input_sizes"][0].tolist()
+        return Prepared(pixels.shape, _PreparedImage(pixels, (height, width)))
 
 
 class SamSegmenter(ChunkSegmenter[_Encoded]):
@@ -55,20 +86,23 @@ class SamSegmenter(ChunkSegmenter[_Encoded]):
         self._model = load_model(_CLASSES[model_type], model, revision, device=device, dtype="float32")
         self._model.vision_encoder.to(getattr(torch, dtype))
         self._dtype = getattr(torch, dtype)
-        super().__init__(checkpoint_identity("segmenter", model, revision), boxes_per_chunk)
+        super().__init__(
+            checkpoint_identity("segmenter", model, revision), SamPreparer(self._processor), boxes_per_chunk
+        )
 
-    def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
-        inputs = self._processor(images=[thickened(image) for image in images], return_tensors="pt")
-        output = self._model.vision_encoder(inputs["pixel_values"].to(self._model.device, self._dtype))
+    def _encode(self, prepared: Sequence[_PreparedImage], images: Sequence[Image.Image]) -> list[_Encoded]:
+        device = self._model.device
+        pixels = torch.cat([torch.from_numpy(item.pixels).to(device, self._dtype) for item in prepared])
+        output = self._model.vision_encoder(pixels)
         embeddings = output.last_hidden_state.float()
         # SAM-HQ's decoder also uses earlier layers.
         layers = [layer.float() for layer in getattr(output, "intermediate_embeddings", ())]
         encoded = []
-        for index, (image, input_hw) in enumerate(zip(images, inputs["reshaped_input_sizes"].tolist(), strict=True)):
+        for index, (image, item) in enumerate(zip(images, prepared, strict=True)):
             one = slice(index, index + 1)
             known = {"image_embeddings": embeddings[one]}
             known |= {"intermediate_embeddings": [layer[one] for layer in layers]} if layers else {}
-            encoded.append(_Encoded(known, (image.height, image.width), tuple(input_hw)))
+            encoded.append(_Encoded(known, (image.height, image.width), item.input_hw))
         return encoded
 
     def _decode(self, encoded: _Encoded, boxes_xyxy: FloatArray) -> list[torch.Tensor]:

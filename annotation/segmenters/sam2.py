@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from transformers import Sam2Model, Sam2Processor
 
 from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
 from datasetkit.annotation.segmenters.masks import Size, pack_masks, scale_boxes
 from datasetkit.core.detections import FloatArray
+from datasetkit.core.protocols import Prepared
 from datasetkit.options.models import Sam2Options
 from datasetkit.runtime.loading import checkpoint_identity, load_config, load_model, load_processor
 from datasetkit.runtime.packages import TORCHVISION, require
@@ -26,6 +30,18 @@ class _Encoded:
 
     embeddings: list[torch.Tensor]
     size_hw: Size
+
+
+@dataclass(frozen=True, slots=True)
+class Sam2Preparer:
+    """Prepares images as squares of one size."""
+
+    processor: Any
+
+    def __call__(self, image: Image.Image, *_: Any) -> Prepared:
+        """Prepare an image; see :class:`datasetkit.core.protocols.Preparer`."""
+        pixels = self.processor(images=[image], return_tensors="pt")["pixel_values"].numpy()
+        return Prepared(pixels.shape, pixels)
 
 
 class Sam2Segmenter(ChunkSegmenter[_Encoded]):
@@ -54,11 +70,14 @@ class Sam2Segmenter(ChunkSegmenter[_Encoded]):
         # These two layers of the decoder see only the image, and run with the encoder.
         for part in (self._model.vision_encoder, self._model.mask_decoder.conv_s0, self._model.mask_decoder.conv_s1):
             part.to(self._dtype)
-        super().__init__(checkpoint_identity("segmenter", model, revision), boxes_per_chunk)
+        super().__init__(
+            checkpoint_identity("segmenter", model, revision), Sam2Preparer(self._processor), boxes_per_chunk
+        )
 
-    def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
-        inputs = self._processor(images=list(images), return_tensors="pt")
-        levels = self._model.get_image_embeddings(inputs["pixel_values"].to(self._model.device, self._dtype))
+    def _encode(self, prepared: Sequence[NDArray[np.float32]], images: Sequence[Image.Image]) -> list[_Encoded]:
+        device = self._model.device
+        pixels = torch.cat([torch.from_numpy(item).to(device, self._dtype) for item in prepared])
+        levels = self._model.get_image_embeddings(pixels)
         return [
             _Encoded([level[index : index + 1].float() for level in levels], (image.height, image.width))
             for index, image in enumerate(images)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from datasetkit.annotation.segmenters.chunks import ChunkSegmenter
@@ -16,6 +17,7 @@ from datasetkit.annotation.segmenters.masks import Size, pack_masks, scale_boxes
 from datasetkit.core.detections import FloatArray
 from datasetkit.core.errors import ModelError
 from datasetkit.core.image import thickened
+from datasetkit.core.protocols import Prepared
 from datasetkit.core.text import first_line
 from datasetkit.options.models import SegmentAnythingOptions
 from datasetkit.runtime.loading import file_identity
@@ -32,6 +34,17 @@ class _Encoded:
     embedding: torch.Tensor
     size_hw: Size
     input_hw: Size
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentAnythingPreparer:
+    """Prepares images as arrays whose longest side is the encoder's; it normalises and pads them on the device."""
+
+    resizing: Any
+
+    def __call__(self, image: Image.Image, *_: Any) -> Prepared:
+        """Prepare an image; see :class:`datasetkit.core.protocols.Preparer`."""
+        return Prepared(None, self.resizing.apply_image(np.asarray(thickened(image))))
 
 
 class SegmentAnythingSegmenter(ChunkSegmenter[_Encoded]):
@@ -57,12 +70,11 @@ class SegmentAnythingSegmenter(ChunkSegmenter[_Encoded]):
         self._model = _load(options).to(device).eval()
         self._dtype = getattr(torch, dtype)
         self._model.image_encoder.to(self._dtype)
-        self._resizing = ResizeLongestSide(self._model.image_encoder.img_size)
-        super().__init__(file_identity("segmenter", options.weights), boxes_per_chunk)
+        preparer = SegmentAnythingPreparer(ResizeLongestSide(self._model.image_encoder.img_size))
+        super().__init__(file_identity("segmenter", options.weights), preparer, boxes_per_chunk)
 
-    def _encode(self, images: Sequence[Image.Image]) -> list[_Encoded]:
-        arrays = [self._resizing.apply_image(np.asarray(thickened(image))) for image in images]
-        resized = [torch.from_numpy(array).permute(2, 0, 1).to(self._model.device) for array in arrays]
+    def _encode(self, prepared: Sequence[NDArray[np.uint8]], images: Sequence[Image.Image]) -> list[_Encoded]:
+        resized = [torch.from_numpy(array).permute(2, 0, 1).to(self._model.device) for array in prepared]
         pixels = torch.stack([self._model.preprocess(pixels) for pixels in resized])
         embeddings = self._model.image_encoder(pixels.to(self._dtype)).float()
         return [

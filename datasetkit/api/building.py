@@ -30,6 +30,7 @@ from datasetkit.pipeline.parts import is_failed
 from datasetkit.pipeline.progress import Progress
 from datasetkit.runtime.checkpoints import PREFIX
 from datasetkit.runtime.progress import OnProgress
+from datasetkit.runtime.timers import Snapshot
 
 logger = logging.getLogger(__name__)
 Checked = TypeVar("Checked", bound=Options)
@@ -104,7 +105,14 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
             "the toyworld models were trained on rendered scenes only; their output for other images is meaningless"
         )
     started = time.monotonic()
-    manifest = build_parts(recipe, run, on_progress)
+    work: Snapshot | None = None
+
+    def note(progress: Progress) -> None:
+        nonlocal work
+        work = progress.work or work
+        on_progress(progress)
+
+    manifest = build_parts(recipe, run, note)
     if manifest is None:
         return BuiltShard(run.out, str(run.own_shard))
     tally = manifest.tally
@@ -121,7 +129,7 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
             )
         )
     logger.info("built in %s", duration(time.monotonic() - started))
-    return Built(run.out)
+    return Built(run.out, work)
 
 
 def _source(source: object, given: dict[str, Any]) -> SourceOptions:

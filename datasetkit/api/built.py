@@ -30,6 +30,7 @@ from datasetkit.export.dataset.manifest import (
 )
 from datasetkit.options.dataset import PreviewOptions, PushOptions
 from datasetkit.runtime.progress import OnProgress
+from datasetkit.runtime.timers import Snapshot
 
 if TYPE_CHECKING:
     from datasetkit.export.dataset.files import DatasetFiles
@@ -66,11 +67,13 @@ class Built(Result):
 
     Args:
         path: folder of the dataset, or, if it is published, its URI or name on the Hub.
+        work: of each stage of the build that returned this; None if it built nothing.
 
     """
 
-    def __init__(self, path: Path | RemotePath | HubAddress) -> None:
+    def __init__(self, path: Path | RemotePath | HubAddress, work: Snapshot | None = None) -> None:
         self.path = path
+        self.work = work
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -128,7 +131,7 @@ class Built(Result):
         yield from summary_lines(self._folder, self.manifest)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the counts of what was read, kept, dropped and passed over."""
+        """Return the counts of what was read, kept, dropped and passed over, and the work of a build's stages."""
         from datasetkit.export.dataset.summary import may_pass_later
 
         manifest = self.manifest
@@ -141,6 +144,7 @@ class Built(Result):
             "schema_version": manifest.schema_version,
             "code_version": manifest.code_version,
             **({"may_pass_later": may_pass_later(self.path, manifest)} if isinstance(self.path, Path) else {}),
+            **({} if self.work is None else {"work": self.work.as_json()}),
         }
 
     def verify(self, *, on_progress: OnProgress | None = None, **workers: Any) -> Verification:

@@ -6,7 +6,7 @@ Owns the interfaces between the packages, with numpy and PIL at the border and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -219,20 +219,6 @@ class PartAware(Protocol):
         ...
 
 
-class Annotator(PartAware, Protocol):
-    """Annotates images with models, several readings at once."""
-
-    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        """Annotate each record; image and source are unchanged.
-
-        Returns:
-            in the order of ``readings``: the annotated reading, or a drop of scope ``record`` for an image that cannot
-            be annotated.
-
-        """
-        ...
-
-
 class Filter(Protocol):
     """Decides which records are kept."""
 
@@ -253,8 +239,66 @@ class Model(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a model needs of one image, computed on a CPU.
+
+    Args:
+        key: images with equal keys go through the model together; mostly their size after preprocessing.
+        value: anything that can be pickled; arrays should be numpy's.
+
+    """
+
+    key: Hashable
+    value: Any
+
+
+class Preparer(Protocol):
+    """The part of a model's work on one image that needs no weights and no device.
+
+    It can be pickled: each process that prepares images has a copy of it.
+    """
+
+    def __call__(self, image: Image.Image, *asked: Any) -> Prepared:
+        """Prepare an image (mode RGB, upright), with whatever else the model is called with for it.
+
+        Raises:
+            UnusableError: the image cannot be used.
+
+        """
+        ...
+
+
+class PreparedModel(Protocol):
+    """What a captioner, detector, segmenter or grounder has so that images are prepared while its device works.
+
+    Without it, the whole call of the model runs in the thread of the device. With it, the call is
+    ``forward([preparer(image, ...) for image, ...], images, ...)``.
+    """
+
+    @property
+    def preparer(self) -> Preparer:
+        """The part of the work that runs in other processes."""
+        ...
+
+    def forward(self, prepared: Sequence[Any], images: Sequence[Image.Image], *asked: Sequence[Any]) -> list[Any]:
+        """Run the model on images; the result and further arguments are those of the whole call.
+
+        Args:
+            prepared: what was prepared of each image, ``Prepared.value``; in a build, all of one key.
+            images: the images.
+            asked: further arguments of the call, one for each image.
+
+        """
+        ...
+
+
 class Captioner(Model, Protocol):
-    """Describes images."""
+    """Describes images.
+
+    One that asks another machine may have an attribute ``requests``: from how many threads at once it is called, with
+    one image each.
+    """
 
     def caption(self, images: Sequence[Image.Image]) -> list[Caption]:
         """Describe each image (mode RGB, upright)."""

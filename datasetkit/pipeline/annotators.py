@@ -11,7 +11,6 @@ from datasetkit.core.protocols import PhraseFinder
 from datasetkit.options.build import ModelOptions, Placement, RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.runtime.engines.protocol import Seat
-from datasetkit.runtime.timers import Stages
 
 if TYPE_CHECKING:
     from datasetkit.annotation.describing import Describer
@@ -63,7 +62,7 @@ def model_names(recipe: Recipe) -> Iterator[str]:
 
 
 def load_annotator(
-    recipe: Recipe, finder: PhraseFinder | None, run: RunOptions, seat: Seat, stages: Stages
+    recipe: Recipe, finder: PhraseFinder | None, run: RunOptions, seat: Seat
 ) -> GroundedAnnotator | Describer | None:
     """Load the models of a build on the device of a seat.
 
@@ -72,7 +71,6 @@ def load_annotator(
         finder: finds noun phrases; None for the default one.
         run: batch sizes, and the folder of the models.
         seat: where they run.
-        stages: timers.
 
     Returns:
         what annotates images; None if the recipe names no models.
@@ -95,5 +93,4 @@ def load_annotator(
         NounPhraseFinder() if finder is None else finder,
         describes=describes(recipe),
         key_max=recipe.key_max,
-        stages=stages,
     )

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import constants
-from PIL import Image
 
 from datasetkit.annotation.describing import Describer
 from datasetkit.annotation.grounded import GroundedAnnotator
-from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
+from datasetkit.annotation.grounders.boxes_then_masks import AtOnce, BoxesThenMasks
 from datasetkit.annotation.similarity import ImageTextCropScorer
-from datasetkit.core.detections import Grounding, Query
-from datasetkit.core.errors import HubError, ModelError, UnusableError
+from datasetkit.core.errors import HubError, ModelError
 from datasetkit.core.protocols import Captioner, CropScorer, Detector, Grounder, PhraseFinder, Segmenter
 from datasetkit.core.text import listed
 from datasetkit.options.build import Placement
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, SEGMENTERS, GivenOptions
 from datasetkit.pipeline.promises import CAPTION, DETECT, GROUND, SEGMENT
-from datasetkit.runtime.batches import Batches, begin_part
 from datasetkit.runtime.checkpoints import Checkpoint
 from datasetkit.runtime.devices import torch_device
 from datasetkit.runtime.fetched import find
 from datasetkit.runtime.fetching import ask_hub
-from datasetkit.runtime.parts import make_part
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.parts import make_part, origin_of_options
 
 
 def model_annotator(
@@ -37,7 +32,6 @@ def model_annotator(
     *,
     describes: bool,
     key_max: int | None,
-    stages: Stages,
 ) -> GroundedAnnotator | Describer:
     """Load the models that the options name.
 
@@ -47,7 +41,6 @@ def model_annotator(
         finder: finds noun phrases.
         describes: whether a captioner may be needed; otherwise it is not loaded.
         key_max: how many of the mentioned objects become key objects; None for all.
-        stages: timers.
 
     Returns:
         what describes images and finds their objects, or describes them only where the options name no detector.
@@ -62,7 +55,7 @@ def model_annotator(
     describer: Describer | None = None
     if describes and not isinstance(options.captioner, GivenOptions):
         captioner: Captioner = make_part(CAPTIONERS, options.captioner, CAPTION, device=device, dtype=options.dtype)
-        describer = Describer(captioner, recaption=options.recaption, batch=placement.captioner_batch, stages=stages)
+        describer = Describer(captioner, recaption=options.recaption, batch=placement.captioner_batch, device=device)
     if describer is not None and not options.finds_objects:
         return describer
     crop_scorer: CropScorer | None = None
@@ -71,11 +64,11 @@ def model_annotator(
     return GroundedAnnotator(
         options,
         finder=finder,
-        grounder=_grounder(options, placement, device, stages),
+        grounder=_grounder(options, placement, device),
         describer=describer,
         crop_scorer=crop_scorer,
         key_max=key_max,
-        stages=stages,
+        device=device,
     )
 
 
@@ -160,37 +153,15 @@ def load_segmenter(options: GroundingOptions, device: str) -> Segmenter:
     return loaded
 
 
-def _grounder(options: GroundingOptions, placement: Placement, device: str, stages: Stages) -> Grounder:
+def _grounder(options: GroundingOptions, placement: Placement, device: str) -> BoxesThenMasks | AtOnce:
     if options.detector is not None and options.is_grounder:
-        loaded: Grounder = make_part(
-            GROUNDERS, options.detector, GROUND, device=device, dtype=options.dtype, stages=stages
-        )
-        return loaded if GROUNDERS.origin(options.detector.name) is None else _Batched(loaded, placement)
+        loaded: Grounder = make_part(GROUNDERS, options.detector, GROUND, device=device, dtype=options.dtype)
+        # The grounder of this package goes through its images one by one.
+        is_own = origin_of_options(GROUNDERS, options.detector) is None
+        return AtOnce(loaded, batch=1 if is_own else placement.detector_batch)
     return BoxesThenMasks(
         load_detector(options, device),
         load_segmenter(options, device),
         detector_batch=placement.detector_batch,
         segmenter_batch=placement.segmenter_batch,
-        stages=stages,
     )
-
-
-class _Batched:
-    """A grounder of a plug-in, called with as many images as a detector would be; fewer where memory runs out."""
-
-    def __init__(self, grounder: Grounder, placement: Placement) -> None:
-        self.identities = grounder.identities
-        self._batches: Batches[tuple[Image.Image, Query], Grounding] = Batches(
-            lambda pairs: grounder.ground([image for image, _ in pairs], [query for _, query in pairs]),
-            placement.detector_batch,
-            "images of the grounder",
-        )
-        self._grounder = grounder
-
-    def begin_part(self) -> None:
-        """Restore batches; see :class:`datasetkit.core.protocols.PartAware`."""
-        begin_part(self._batches, self._grounder)
-
-    def ground(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Grounding | UnusableError]:
-        """Ground each image's query; see :class:`datasetkit.core.protocols.Grounder`."""
-        return self._batches.run(list(zip(images, queries, strict=True)))

@@ -18,6 +18,7 @@ from datasetkit.export.dataset.accounts import Account, read_accounts
 from datasetkit.export.dataset.describe import describe
 from datasetkit.export.dataset.folder import BuildFolder
 from datasetkit.export.dataset.manifest import Manifest, Part
+from datasetkit.export.dataset.work_log import write_work_log
 from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.failures import Failures
@@ -212,6 +213,7 @@ class Job:
             schedule.done(event.task)
             if isinstance(event.task.payload, PartTask):
                 self._finish(event.task, event.result, progress)
+        write_work_log(self._folder.folder, progress.work.as_json())
 
     def _finish(self, task: Task, result: PartResult, progress: PartsProgress) -> None:
         index = task.payload.index

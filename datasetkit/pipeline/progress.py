@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from datasetkit.pipeline.work import PartProgress
 from datasetkit.runtime.engines.protocol import Task
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.timers import Snapshot
 
 # Only slower stages are reported: one that handles more images per second is not a bottleneck.
 _FAST = 1000
@@ -21,7 +21,9 @@ class Progress:
         stage: "loading" models, "hashing" images, or "building".
         done: models loaded, or entries done.
         total: how many there are.
-        detail: further information: the models' names; drops, and the rate of each slow stage, slowest first.
+        detail: further information: the models' names; drops, how busy the device is, and the rate and busy share of
+            each slow stage, slowest first.
+        work: of each stage so far; None before "building".
 
     """
 
@@ -29,6 +31,7 @@ class Progress:
     done: int
     total: int
     detail: str = ""
+    work: Snapshot | None = None
 
 
 OnProgress = Callable[[Progress], None]
@@ -47,7 +50,7 @@ class PartsProgress:
         self._total = total
         self._on_progress = on_progress
         self._done = self._dropped = 0
-        self._stages = Stages()
+        self._stages = Snapshot()
         self._under_way: dict[int, PartProgress] = {}
         self._shown = -1
         self._report()
@@ -73,18 +76,30 @@ class PartsProgress:
         self._under_way.pop(task.number, None)
         self._done += progress.done
         self._dropped += progress.dropped
-        self._stages.add(progress.stages)
+        self._stages += progress.stages
         self._report()
+
+    @property
+    def work(self) -> Snapshot:
+        """Work by stage so far."""
+        return sum((one.stages for one in self._under_way.values()), self._stages)
 
     def _report(self) -> None:
         done = self._done + sum(one.done for one in self._under_way.values())
         if done == self._shown:
             return
         self._shown = done
-        stages = Stages()
-        for snapshot in (self._stages.snapshot(), *(one.stages for one in self._under_way.values())):
-            stages.add(snapshot)
         dropped = self._dropped + sum(one.dropped for one in self._under_way.values())
-        slowest_first = sorted(stages.rates.items(), key=lambda stage: stage[1])
-        slow = (f"{name} {pace:.2g}/s" for name, pace in slowest_first if pace < _FAST)
-        self._on_progress(Progress("building", done, self._total, " ".join((f"{dropped} dropped", *slow))))
+        work = self.work
+        detail = ", ".join((f"{dropped} dropped", *_in_words(work)))
+        self._on_progress(Progress("building", done, self._total, detail, work if work.stages else None))
+
+
+def _in_words(work: Snapshot) -> Iterator[str]:
+    """Yield how busy the device is, and the rate and busy share of each slow stage, the slowest first."""
+    if work.device_busy is not None:
+        yield f"device {work.device_busy:.0%} busy"
+    busy = work.busy
+    for name, pace in sorted(work.rates.items(), key=lambda stage: stage[1]):
+        if pace < _FAST:
+            yield f"{name} {pace:.2g}/s {busy[name]:.0%}"

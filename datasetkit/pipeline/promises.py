@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from types import NoneType
 from typing import Any
@@ -58,11 +59,20 @@ def _sizes(masks: Sequence[Any], image: Image.Image) -> str | None:
     return f"a mask whose size is not {image.height} x {image.width} px" if wrong else None
 
 
+def _model(method: str, promise: Promise) -> dict[str, Promise]:
+    """Return what a model promises: ``forward`` returns the same as the whole call, after one further argument."""
+    fault = promise.fault
+    return {
+        method: promise,
+        "forward": replace(promise, is_optional=True, fault=lambda found, _, *asked: fault(found, *asked)),
+    }
+
+
 FIND = {"find": Promise((list, tuple), fault=_phrases)}
 REFUSAL = {"refusal": Promise((str, NoneType))}
 READ = {"read": Promise(Reading), "fingerprint": Promise(str)}
 FILES = {name: Promise(Mapping, fault=_files) for name in ("inputs", "index_files")}
-CAPTION = {"caption": Promise(Caption, is_batch=True, fault=_caption)}
-DETECT = {"detect": Promise(Detections, is_batch=True, fault=_detections)}
-SEGMENT = {"segment": Promise(list, is_batch=True, fault=_segments)}
-GROUND = {"ground": Promise(Grounding, is_batch=True, fault=_grounding)}
+CAPTION = _model("caption", Promise(Caption, is_batch=True, fault=_caption))
+DETECT = _model("detect", Promise(Detections, is_batch=True, fault=_detections))
+SEGMENT = _model("segment", Promise(list, is_batch=True, fault=_segments))
+GROUND = _model("ground", Promise(Grounding, is_batch=True, fault=_grounding))

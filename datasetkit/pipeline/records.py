@@ -1,47 +1,38 @@
-"""A record's steps in a build: read, annotated, drawn, converted to a row. Owns which step runs in which thread.
+"""A record's steps in a build: read, annotated, drawn, converted to a row. Owns which step runs where.
 
-Threads read images ahead and finish rows afterwards; models run in between, in the calling thread, on as many images at
-once as fit.
+Threads read images ahead. Without models, they finish the rows, too. With models, each step is a stage of a chain
+(:mod:`datasetkit.runtime.chain`): those of models run on their device, all others in processes, or in a few threads
+where the device is the CPU itself.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Container, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from datasetkit.annotation.alignment import AlignmentReason
-from datasetkit.annotation.salience import with_phrases
-from datasetkit.core.drawing import draw_overlay, encode_jpeg
 from datasetkit.core.errors import SourceError, SourceFailedError, UnreachableError, UnusableError, is_out_of_memory
-from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
-from datasetkit.core.protocols import Aligner, Annotator, Entry, Filter, Reading, Source
-from datasetkit.core.record import Record
-from datasetkit.core.schema import record_to_row
-from datasetkit.core.text import is_split_name, one_line
+from datasetkit.core.ledger import Drop, DropReason
+from datasetkit.core.protocols import Aligner, Entry, Filter, Reading, Source
+from datasetkit.core.text import is_split_name
 from datasetkit.export.dataset.part import Outcome
 from datasetkit.options.recipe import Recipe
-from datasetkit.pipeline.inputs import FileState, Inputs
+from datasetkit.pipeline.finishing import Finisher, Item, Words, dropped
+from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.splits import Cut, split_by_hash
 from datasetkit.runtime.threads import map_in_order
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import PRONOUN
 
+if TYPE_CHECKING:
+    from datasetkit.annotation.tasks import Annotator
+
 DEFAULT_SPLIT = "train"
 REASON_MEANINGS = {reason.value: reason.explanation for reason in AlignmentReason} | {
     PRONOUN: "a pronoun; it refers to what was named before"
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """An entry, and its current state."""
-
-    entry: Entry
-    result: Reading | Drop
-    is_unreachable: bool = False
-    inputs: Mapping[str, FileState] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -54,8 +45,8 @@ class Pipeline:
         annotator: describes images and finds objects by models, as the recipe says; None if it names no models.
         filters: decide which records stay, in order, each with its name.
         inputs: records the state of each entry's files.
-        window: number of images per call of the annotator.
-        workers: number of threads.
+        window: the most images from the first of an incomplete batch to the latest one.
+        workers: number of threads that read, and of lanes for all work beside the models.
         stages: timers.
 
     Attributes:
@@ -78,15 +69,25 @@ class Pipeline:
     ) -> None:
         self._recipe = recipe
         self._source = source
-        self._aligner = aligner
-        self._annotator = annotator
-        self._finds_objects = annotator is not None and (recipe.grounding is None or recipe.grounding.finds_objects)
-        self._filters = filters
+        finds_objects = annotator is not None and (recipe.grounding is None or recipe.grounding.finds_objects)
+        self._words = Words(aligner, recipe.key_max)
+        self._finisher = Finisher(tuple(filters), recipe.overlay, finds_objects)
         self._inputs = inputs
-        self._window = window
         self._workers = workers
         self._stages = stages
+        self._staged = None
+        if annotator is not None:
+            from datasetkit.pipeline.staged import Staged  # late, as it imports torch
+
+            words = None if finds_objects else self._words
+            self._staged = Staged(annotator, words, self._finisher, window=window, workers=workers, stages=stages)
+        stages.declare("read", workers)
         self.cut: Cut | None = None
+
+    def close(self) -> None:
+        """End the processes that models were given."""
+        if self._staged is not None:
+            self._staged.close()
 
     def hashes(self, entries: Iterable[Entry]) -> Generator[str | None]:
         """Yield the SHA-256 of each entry's image, as it was read; None if the entry does not become a record.
@@ -96,11 +97,11 @@ class Pipeline:
 
         """
         for item in map_in_order(self._reading, entries, self._workers):
-            if item.is_unreachable and isinstance(item.result, Drop):
+            if item.is_unreachable and isinstance(item.state, Drop):
                 raise SourceFailedError(
-                    f"{item.entry.record_id} cannot be read, and exact shares need every image ({item.result.detail})"
+                    f"{item.entry.record_id} cannot be read, and exact shares need every image ({item.state.detail})"
                 )
-            yield None if isinstance(item.result, Drop) else item.result.record.source.sha256
+            yield item.state.record.source.sha256 if isinstance(item.state, Reading) else None
 
     def run(self, entries: Iterable[Entry], fatal: Container[str] = ()) -> Generator[Outcome]:
         """Yield one outcome per entry, in order.
@@ -111,78 +112,66 @@ class Pipeline:
 
         """
 
-        def read_one(entry: Entry) -> _Item:
-            return _Item(entry, _died_on(entry)) if entry.record_id in fatal else self._read(entry)
+        def read_one(entry: Entry) -> Item:
+            return Item(entry, _died_on(entry)) if entry.record_id in fatal else self._read(entry)
 
-        if self._annotator is None:
-            return map_in_order(lambda entry: self._finish(read_one(entry)), entries, self._workers)
-        self._annotator.begin_part()
-        read = map_in_order(read_one, entries, self._workers)
-        return map_in_order(self._finish, self._annotated(read, self._annotator), self._workers)
+        if self._staged is None:
+            yield from map_in_order(lambda entry: self._outcome(self._finish(read_one(entry))), entries, self._workers)
+            return
+        with closing(map_in_order(read_one, entries, self._workers)) as items:
+            yield from map(self._outcome, self._staged.run(items))
 
-    def _read(self, entry: Entry) -> _Item:
+    def _read(self, entry: Entry) -> Item:
         inputs = self._inputs.of(entry)
         item = self._reading(entry)
-        hashes = item.result.hashes if isinstance(item.result, Reading) else {}
+        hashes = item.state.hashes if isinstance(item.state, Reading) else {}
         states = {name: replace(state, sha256=hashes.get(name)) for name, state in inputs.items()}
         return replace(item, inputs=states)
 
-    def _reading(self, entry: Entry) -> _Item:
+    def _reading(self, entry: Entry) -> Item:
         try:
             with self._stages.timed("read"):
                 reading = self._source.read(entry)
         except UnusableError as error:
             drop = Drop("record", entry.record_id, error.reason, error.detail)
-            return _Item(entry, drop, is_unreachable=isinstance(error, UnreachableError))
+            return Item(entry, drop, is_unreachable=isinstance(error, UnreachableError))
         except (MemoryError, RuntimeError) as error:
-            return _Item(entry, _without_memory(entry.record_id, error))
+            return Item(entry, _without_memory(entry.record_id, error))
         if reading.record.record_id != entry.record_id or not is_split_name(entry.split or DEFAULT_SPLIT):
             raise SourceError(
                 f"source {self._recipe.source.name}: entry {entry.record_id!r} of split {entry.split!r} became record "
                 f"{reading.record.record_id!r}; a record must have its entry's id, a split only letters, digits and _"
             )
         if reading.record.description is None and not self._recipe.source.may_lack_descriptions:
-            return _Item(
+            return Item(
                 entry, Drop("record", entry.record_id, DropReason.NO_DESCRIPTION, "nothing describes the image")
             )
-        return _Item(entry, reading)
+        return Item(entry, reading)
 
-    def _annotated(self, items: Iterator[_Item], annotator: Annotator) -> Iterator[_Item]:
-        while batch := tuple(itertools.islice(items, self._window)):
-            answers = iter(_annotate([item.result for item in batch if isinstance(item.result, Reading)], annotator))
-            for item in batch:
-                yield replace(item, result=next(answers)) if isinstance(item.result, Reading) else item
-
-    def _finish(self, item: _Item) -> Outcome:
-        entry, result = item.entry, item.result
+    def _finish(self, item: Item) -> Item:
+        """Finish a reading without models."""
+        reading = item.state
+        if not isinstance(reading, Reading):
+            return item
         try:
-            outcome = _dropped(entry, result) if isinstance(result, Drop) else self._finished(entry, result)
+            with self._stages.timed("align"):
+                record = self._words(reading)
+            with self._stages.timed("draw"):
+                return replace(item, state=self._finisher((item.entry, replace(reading, record=record))))
         except (MemoryError, RuntimeError) as error:
-            outcome = _dropped(entry, _without_memory(entry.record_id, error))
-        is_retried = outcome.row is None and outcome.drops[0].reason.may_pass_later
-        return replace(outcome, is_unreachable=item.is_unreachable, inputs={} if is_retried else item.inputs)
+            return replace(item, state=_without_memory(item.entry.record_id, error))
 
-    def _finished(self, entry: Entry, result: Reading) -> Outcome:
-        record = result.record if self._finds_objects else self._with_words(result)
-        for name, one in self._filters:
-            if (why := one.refusal(record)) is not None:
-                shown = one_line(why).encode("utf-8", "backslashreplace").decode()
-                return _dropped(entry, Drop("record", entry.record_id, DropReason.FILTERED, f"{name}: {shown}"))
-        with self._stages.timed("draw"):
-            overlay = encode_jpeg(draw_overlay(result.pixels, record.key_objects)) if self._recipe.overlay else None
-            row = record_to_row(record, overlay)
-        replaced = _replaced(entry, result.drops) if self._finds_objects else ()
-        notices = result.notices
-        if record.description is None:
-            notices += (Notice(record.record_id, NoticeKind.NO_DESCRIPTION),)
-        return Outcome(
-            row=row,
-            split=self._split(entry, record.source.sha256),
-            annotations_read=len(entry.annotation_ids),
-            detections=result.detections,
-            drops=(*result.drops, *replaced),
-            notices=notices,
-        )
+    def _outcome(self, item: Item) -> Outcome:
+        """Return the outcome of a finished or dropped entry, with its split and its files."""
+        state = item.state
+        if isinstance(state, Reading):
+            raise TypeError(f"{item.entry.record_id} was not finished")
+        outcome = dropped(item.entry, state) if isinstance(state, Drop) else state
+        if outcome.row is None:
+            inputs = {} if outcome.drops[0].reason.may_pass_later else item.inputs
+            return replace(outcome, is_unreachable=item.is_unreachable, inputs=inputs)
+        split = self._split(item.entry, outcome.row["source"]["sha256"])
+        return replace(outcome, split=split, inputs=item.inputs)
 
     def _split(self, entry: Entry, sha256: str) -> str:
         if self.cut is not None:
@@ -190,29 +179,9 @@ class Pipeline:
         splits = self._recipe.splits
         return entry.split or DEFAULT_SPLIT if splits is None else split_by_hash(sha256, splits)
 
-    def _with_words(self, reading: Reading) -> Record:
-        record = reading.record
-        if reading.is_annotated and not reading.is_edited and self._recipe.key_max is None:
-            return record
-        if reading.is_annotated or record.phrases or record.description is None:
-            return with_phrases(record, record.phrases, self._recipe.key_max)
-        with self._stages.timed("align"):
-            return self._aligner.align(record)
-
 
 def _died_on(entry: Entry) -> Drop:
     return Drop("record", entry.record_id, DropReason.WORKER_DIED, "every worker that processed it died")
-
-
-def _annotate(readings: list[Reading], annotator: Annotator) -> list[Reading | Drop]:
-    """Annotate images, one by one if memory runs out."""
-    try:
-        return annotator.annotate(readings)
-    except (MemoryError, RuntimeError) as error:
-        drop = _without_memory(readings[0].record.record_id, error)
-    if len(readings) == 1:
-        return [drop]
-    return [answer for reading in readings for answer in _annotate([reading], annotator)]
 
 
 def _without_memory(record_id: str, error: Exception) -> Drop:
@@ -220,18 +189,3 @@ def _without_memory(record_id: str, error: Exception) -> Drop:
     if not is_out_of_memory(error):
         raise error
     return Drop("record", record_id, DropReason.OUT_OF_MEMORY, "memory ran out with only this image")
-
-
-def _replaced(entry: Entry, drops: Iterable[Drop]) -> tuple[Drop, ...]:
-    """Return a drop for each of the source's annotations that were replaced by those of models."""
-    dropped = {drop.item_id for drop in drops if drop.scope == "annotation"}
-    replaced = partial(Drop, "annotation", reason=DropReason.RELABELLED, detail=f"record {entry.record_id}")
-    return tuple(replaced(item_id=item) for item in entry.annotation_ids if item not in dropped)
-
-
-def _dropped(entry: Entry, record: Drop) -> Outcome:
-    annotations = [
-        Drop("annotation", annotation_id, DropReason.RECORD_DROPPED, f"record {entry.record_id}: {record.reason}")
-        for annotation_id in entry.annotation_ids
-    ]
-    return Outcome(None, "", len(entry.annotation_ids), (record, *annotations), ())

@@ -139,7 +139,7 @@ class _Worker:
         self._recipe, self._out, self._most = recipe, run.out, run.max_failures
         self._stages = Stages()
         self._inputs = Inputs(opened.source, fingerprint)
-        annotator = load_annotator(recipe, opened.finder, run, seat, self._stages)
+        annotator = load_annotator(recipe, opened.finder, run, seat)
         self.models = () if annotator is None else annotator.identities
         self._pipeline = Pipeline(
             recipe,

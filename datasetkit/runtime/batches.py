@@ -18,7 +18,9 @@ Result = TypeVar("Result")
 
 
 class Batches(Generic[Item, Result]):
-    """Calls a function on batches of items; halves the batch size each time memory runs out, until a part begins.
+    """Calls a function on batches of items; halves the batch size for good each time memory runs out.
+
+    Whoever processes parts makes new batches for each part.
 
     Args:
         function: returns one result per item, in order, or an error for an item without a result.
@@ -36,13 +38,8 @@ class Batches(Generic[Item, Result]):
         if size < 1:
             raise ValueError(f"batch size {size}; give at least 1")
         self._function = function
-        self._initial_size = size
         self._items = items
         self.size = size
-
-    def begin_part(self) -> None:
-        """Restore the initial size; see :class:`datasetkit.core.protocols.PartAware`."""
-        self.size = self._initial_size
 
     def run(self, items: Sequence[Item]) -> list[Result | UnusableError]:
         """Return the result of every item, in order; ``out_of_memory`` for an item that does not fit by itself."""
@@ -73,7 +70,7 @@ class Batches(Generic[Item, Result]):
 
 
 def begin_part(*models: object) -> None:
-    """Announce a part to those models and batches that are :class:`datasetkit.core.protocols.PartAware`."""
+    """Announce a part to those models that are :class:`datasetkit.core.protocols.PartAware`."""
     for model in models:
         if hasattr(model, "begin_part"):
             model.begin_part()

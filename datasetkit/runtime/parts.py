@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import PluginError, UnusableError
+from datasetkit.core.protocols import Prepared, Preparer
 from datasetkit.runtime.registry import Origin, Registry, naming, origin_of
 
 
@@ -20,12 +23,14 @@ class Promise:
         kind: type of the result, or of each item of a list as long as the first argument, in which an
             ``UnusableError`` may replace an item.
         is_batch: whether the method takes several items at once; out-of-memory errors then pass, to halve the batch.
+        is_optional: whether a part may lack the method.
         fault: returns what is wrong with a result, given the result and its item of each argument; None if nothing is.
 
     """
 
     kind: type | tuple[type, ...]
     is_batch: bool = False
+    is_optional: bool = False
     fault: Callable[..., str | None] = lambda *_: None
 
 
@@ -43,7 +48,7 @@ def make_part(
         options: options of the part; the constructor gets them and ``more``, as far as it has parameters of these
             names. If they contain the part as an object, that is used.
         promises: return types of its methods.
-        needs: methods that it must have; None for all methods in ``promises``.
+        needs: methods that it must have; None for all methods in ``promises`` that are not optional.
         more: further arguments for parts of this kind.
 
     Raises:
@@ -56,7 +61,9 @@ def make_part(
     with naming(origin):
         if made is None:
             made = _made(registry.load(options.name), options=options, **more)
-        lacking = [name for name in (promises if needs is None else needs) if not callable(getattr(made, name, None))]
+        needed = [name for name, promise in promises.items() if not promise.is_optional] if needs is None else [*needs]
+        needed += ["forward"] if hasattr(made, "preparer") else []
+        lacking = [name for name in needed if not callable(getattr(made, name, None))]
     if lacking:
         raise PluginError(f"{origin} has no method {lacking[0]}; see docs/how-to/plugins.md")
     return Guarded(made, origin, promises)
@@ -73,6 +80,21 @@ def origin_of_options(registry: Registry, options: Any) -> Origin | None:
     if options.instance is None:
         return registry.origin(options.name)
     return origin_of(registry.kind, options.name, options.instance)
+
+
+@dataclass(frozen=True, slots=True)
+class _GuardedPreparer:
+    """The preparer of a plug-in, in whichever process it is; see :class:`Guarded`."""
+
+    preparer: Preparer
+    origin: Origin
+
+    def __call__(self, image: Image.Image, *asked: Any) -> Prepared:
+        with naming(self.origin, passing=(MemoryError,)):
+            found = self.preparer(image, *asked)
+        if not isinstance(found, Prepared):
+            raise PluginError(f"{self.origin}: its preparer returned {_spelt(found)}, not Prepared")
+        return found
 
 
 class Guarded:
@@ -98,6 +120,16 @@ class Guarded:
         if not all(isinstance(one, ModelIdentity) for one in found):
             raise PluginError(f"{self._origin}: identities must be of the class ModelIdentity")
         return found
+
+    @property
+    def preparer(self) -> Preparer:
+        """The preparer of a model, if it has one; see :class:`datasetkit.core.protocols.PreparedModel`."""
+        with naming(self._origin, passing=(AttributeError,)):
+            return _GuardedPreparer(self._part.preparer, self._origin)
+
+    def __reduce__(self) -> Any:
+        """Refuse copies: the object may have state, and is called from threads of this process only."""
+        raise TypeError(f"{self._origin} is not copied to other processes")
 
     def __len__(self) -> int:
         with naming(self._origin):

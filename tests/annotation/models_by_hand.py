@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from PIL import Image
 
-from datasetkit.core.detections import Box, Caption, Detections, FloatArray, ModelIdentity, NoticeKind, Query, Segment
+from datasetkit.annotation.alignment import PhraseQuery
+from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks, grounding_of
+from datasetkit.annotation.tasks import Task
+from datasetkit.core.detections import (
+    Box,
+    Caption,
+    Detections,
+    FloatArray,
+    Grounding,
+    ModelIdentity,
+    NoticeKind,
+    Query,
+    Segment,
+)
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask
+from datasetkit.core.protocols import Reading
+from datasetkit.core.record import EncodedImage, Provenance, Record
+from datasetkit.runtime.chain import pool_of, run
+from datasetkit.runtime.gathering import Bounds
+from datasetkit.runtime.stages import Failed
+from datasetkit.runtime.timers import Stages
 
 Scores = Callable[[Box, str], float]
 
@@ -122,3 +142,22 @@ def filled(*boxes: Box, size_hw: tuple[int, int]) -> Mask:
     for left, top, right, bottom in boxes:
         array[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
     return Mask.from_array(array)
+
+
+def ground(
+    grounder: BoxesThenMasks, images: Sequence[Image.Image], queries: Sequence[Query], timers: Stages | None = None
+) -> list[Grounding | UnusableError]:
+    """Take images through the stages of a grounder, one query for each."""
+    chain = grounder.stages()
+    tasks = [
+        Task(Reading(_record(image), image), asked=PhraseQuery(query, ()))
+        for image, query in zip(images, queries, strict=True)
+    ]
+    with closing(pool_of(chain, 1, "shared")) as pool:
+        done = list(run(tasks, chain, pool, timers or Stages(), bounds=Bounds()))
+    return [one.error if isinstance(one, Failed) else grounding_of(one.detections, one.segments) for one in done]
+
+
+def _record(image: Image.Image) -> Record:
+    encoded = EncodedImage(b"unread", "one.png", image.width, image.height)
+    return Record("1/1", "1", encoded, None, Provenance("one.png", "unknown", "0" * 64))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,3 +148,25 @@ def test_closed_classes_do_not_overlap() -> None:
     classes += (words.auxiliaries, words.adverbs, words.quantifiers)
     members = [word for members in classes for word in members]
     assert len(members) == len(set(members))
+
+
+_THREADS = """
+import threading
+from datasetkit.annotation.phrases.tagging import base_tags
+from datasetkit.annotation.phrases.tokens import tokenize
+tokens = list(tokenize("zealous youthful yellow writes wrote yesterday"))
+gate, found = threading.Barrier(8), []
+def tag():
+    gate.wait()
+    found.append(tuple(base_tags(tokens)))
+threads = [threading.Thread(target=tag) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(found), *set(found))
+"""
+
+
+def test_threads_that_begin_at_once_tag_alike() -> None:
+    """The tagger's words are at the end of its lexicon, which the first text loads."""
+    shown = subprocess.run([sys.executable, "-c", _THREADS], capture_output=True, text=True, check=True).stdout
+    assert shown == "8 ('JJ', 'JJ', 'JJ', 'VBZ', 'VBD', 'NN')\n"

@@ -13,10 +13,12 @@ from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.grounded import GroundedAnnotator
 from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
 from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.annotation.tasks import Annotator, Task
 from datasetkit.core.detections import Box
-from datasetkit.core.ledger import Drop, DropReason, NoticeKind
+from datasetkit.core.errors import UnusableError
+from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.mask import mask_iou
-from datasetkit.core.protocols import Annotator, Entry, Reading, Source, SourceContext
+from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.part import Outcome
@@ -27,41 +29,26 @@ from datasetkit.options.sources import SOURCES
 from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.models import model_annotator
 from datasetkit.pipeline.records import Pipeline
+from datasetkit.runtime.stages import CpuStage, DeviceStage, Stage
 from datasetkit.runtime.timers import Stages
 from datasetkit.sources.folder import FolderSource
 from datasetkit.sources.toyworld import ToyworldSource
-from tests.annotation.models_by_hand import TableDetector, TableSegmenter
+from tests.annotation.models_by_hand import Memory, TableDetector, TableSegmenter
 from tests.pipeline.builders import caption, image_entry, instance, make_image, put, write_coco
 
 CAT: Box = (2.0, 1.0, 20.0, 12.0)
 COUNT = 7
 
 
-def cats(stages: Stages) -> GroundedAnnotator:
-    """Finds a cat at one position in every image."""
+def cats(memory: Memory | None = None) -> GroundedAnnotator:
+    """Finds a cat at one position in every image, two images at once."""
     models = {"detector": {"name": "owlv2", "model": "none"}, "segmenter": {"name": "sam", "model": "none"}}
-    detector = TableDetector([CAT], lambda _, phrase: 0.9 if "cat" in phrase else 0.0)
+    detector = TableDetector([CAT], lambda _, phrase: 0.9 if "cat" in phrase else 0.0, memory or Memory())
     return GroundedAnnotator(
         GroundingOptions.model_validate(models),
         finder=NounPhraseFinder(),
-        grounder=BoxesThenMasks(detector, TableSegmenter(), detector_batch=2, segmenter_batch=3, stages=stages),
-        stages=stages,
+        grounder=BoxesThenMasks(detector, TableSegmenter(), detector_batch=2, segmenter_batch=3),
     )
-
-
-class Counted:
-    """Forwards readings, and records how many came at once."""
-
-    def __init__(self, inner: Annotator) -> None:
-        self.inner = inner
-        self.counts: list[int] = []
-
-    def begin_part(self) -> None:
-        self.inner.begin_part()
-
-    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        self.counts.append(len(readings))
-        return self.inner.annotate(readings)
 
 
 def recipe(source: dict[str, Any], **more: Any) -> Recipe:
@@ -105,11 +92,11 @@ def mixed(tmp_path: Path) -> Recipe:
     return recipe(write_coco(tmp_path / "in", images, instances, captions, image_files=files))
 
 
-@pytest.mark.parametrize(("window", "counts"), [(1, [0, 1, 1, 1, 0, 1, 1, 0]), (3, [2, 2, 1]), (100, [5])])
+@pytest.mark.parametrize(("window", "counts"), [(1, [1, 1, 1, 1, 1]), (2, [2, 1, 2]), (3, [2, 2, 1]), (100, [2, 2, 1])])
 def test_outcomes_are_in_order(mixed: Recipe, window: int, counts: list[int]) -> None:
-    annotator = Counted(cats(Stages()))
-    found = outcomes(mixed, annotator, window=window)
-    assert annotator.counts == counts, "images that cannot be read take their place in a window"
+    memory = Memory()
+    found = outcomes(mixed, cats(memory), window=window)
+    assert memory.asked == counts, "images that cannot be read take their place in a window"
     lost = {0: DropReason.NOT_AN_IMAGE, 4: DropReason.TRUNCATED, 7: DropReason.EMPTY}
     assert len(found) == 8
     for place, outcome in enumerate(found):
@@ -125,7 +112,7 @@ def test_outcomes_are_in_order(mixed: Recipe, window: int, counts: list[int]) ->
 
 
 def test_annotations_are_replaced_with_or_without_masks(mixed: Recipe) -> None:
-    found = outcomes(mixed, cats(Stages()))
+    found = outcomes(mixed, cats())
     for place, outcome in enumerate(found):
         number = place + 1
         reason = DropReason.RECORD_DROPPED if outcome.row is None else DropReason.RELABELLED
@@ -146,25 +133,36 @@ def test_without_models_annotations_stay(mixed: Recipe) -> None:
     assert all(outcome.detections == 0 for outcome in found)
 
 
-class Forgetful:
-    """Remembers nothing from part to part."""
+class ByHand(Annotator):
+    """Has a single stage."""
+
+    identities = ()
+    device = "cpu"
+
+    def __init__(self, stage: Stage[Task]) -> None:
+        self._stage = stage
 
     def begin_part(self) -> None:
         pass
 
+    def stages(self) -> tuple[Stage[Task], ...]:
+        return (self._stage,)
 
-class Unannotated(Forgetful):
-    """Drops every second image that it receives."""
 
-    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        return [
-            Drop("record", item.record.record_id, DropReason.NOT_FINITE, "odd") if place % 2 else item
-            for place, item in enumerate(readings)
-        ]
+def refuse_some(image_id: str) -> str:
+    if image_id in {"3", "6"}:
+        raise UnusableError(DropReason.NOT_FINITE, "odd")
+    return image_id
 
 
 def test_unusable_image_drops_its_annotations(mixed: Recipe) -> None:
-    found = outcomes(mixed, Unannotated(), window=100)
+    stage: Stage[Task] = CpuStage(
+        name="refuse",
+        ask=lambda task: task.reading.record.image_id,
+        answer=lambda task, _: task,
+        function=refuse_some,
+    )
+    found = outcomes(mixed, ByHand(stage), window=100)
     lost = [place for place, outcome in enumerate(found) if outcome.row is None]
     assert lost == [0, 2, 4, 5, 7]
     assert [(drop.scope, drop.reason) for drop in found[5].drops] == [
@@ -185,7 +183,7 @@ class Broken(ToyworldSource):
 
 @pytest.mark.parametrize("by_models", [True, False])
 def test_source_defect_ends_the_run_after_earlier_records(by_models: bool) -> None:
-    chosen, annotator = scenes(), cats(Stages()) if by_models else None
+    chosen, annotator = scenes(), cats() if by_models else None
     made, entries = pipeline(chosen, annotator, source=Broken(chosen.source), window=1, workers=1)
     found: list[Outcome] = []
 
@@ -200,21 +198,24 @@ def test_source_defect_ends_the_run_after_earlier_records(by_models: bool) -> No
     assert all(outcome.row is not None for outcome in found)
 
 
-class Defective(Forgetful):
-    """Raises an error."""
-
-    def annotate(self, readings: Sequence[Reading]) -> list[Reading | Drop]:
-        raise ZeroDivisionError(f"a defect with {len(readings)} images")
-
-
 def test_annotator_defect_ends_the_run() -> None:
+    def fail(asked: Sequence[str], _: Sequence[Any]) -> list[Any]:
+        raise ZeroDivisionError(f"a defect with {len(asked)} images")
+
+    stage: Stage[Task] = DeviceStage(
+        name="fail",
+        ask=lambda task: task.reading.record.image_id,
+        answer=lambda task, _: task,
+        forward=fail,
+        size=3,
+    )
     with pytest.raises(ZeroDivisionError, match="a defect with 3 images"):
-        outcomes(scenes(), Defective())
+        outcomes(scenes(), ByHand(stage))
 
 
 def test_undescribed_image_is_noticed_once(tmp_path: Path) -> None:
     options = write_coco(tmp_path / "in", [image_entry(1)], [instance(1, 1)], None)
-    (found,) = outcomes(recipe({**options, "require_description": False}), cats(Stages()))
+    (found,) = outcomes(recipe({**options, "require_description": False}), cats())
     assert [notice.kind for notice in found.notices] == [NoticeKind.NO_DESCRIPTION]
     assert record_of(found).objects == ()
 
@@ -223,9 +224,7 @@ def by_shipped_models(batch: int, stages: Stages) -> list[Record]:
     chosen = scenes()
     assert chosen.grounding is not None
     placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
-    annotator = model_annotator(
-        chosen.grounding, placement, NounPhraseFinder(), describes=False, key_max=None, stages=stages
-    )
+    annotator = model_annotator(chosen.grounding, placement, NounPhraseFinder(), describes=False, key_max=None)
     return [record_of(outcome) for outcome in outcomes(chosen, annotator, window=placement.window, stages=stages)]
 
 
@@ -258,17 +257,20 @@ def test_batch_size_does_not_change_records(one_by_one: tuple[list[Record], Stag
 
 
 def test_every_stage_is_timed_in_images(one_by_one: tuple[list[Record], Stages]) -> None:
-    stages = one_by_one[1]
-    names = ("read", "phrases", "detect", "segment", "clean", "link", "draw")
-    assert stages.items == dict.fromkeys(names, COUNT)
-    assert set(stages.rates) == set(names)
-    assert all(rate > 0 for rate in stages.rates.values())
+    found = one_by_one[1].snapshot()
+    models = ("prepare detect", "detect", "prepare segment", "segment")
+    assert {name: work.items for name, work in found.stages.items()} == dict.fromkeys(
+        ("read", "phrases", *models, "clean", "link", "draw"), COUNT
+    )
+    assert {name for name, work in found.stages.items() if work.on_device} == {"detect", "segment"}
+    assert all(rate > 0 for rate in found.rates.values())
 
 
 def test_stages_of_a_build_without_models(mixed: Recipe) -> None:
     stages = Stages()
     outcomes(mixed, None, stages=stages)
-    assert stages.items == {"read": 5, "align": 5, "draw": 5}, "what could not be read is not counted"
+    found = {name: work.items for name, work in stages.snapshot().stages.items()}
+    assert found == {"read": 5, "align": 5, "draw": 5}, "what could not be read is not counted"
 
 
 class Vanishing(FolderSource):

@@ -8,20 +8,16 @@ closes.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from datasetkit.runtime.children import how_ended, start_child
 from datasetkit.runtime.engines.pool import Pool, Worker
 from datasetkit.runtime.engines.protocol import Seat
-from datasetkit.runtime.engines.transport import Message, module_paths, thread_limits
-
-_GRACE_S = 5.0
+from datasetkit.runtime.engines.transport import Message
 
 
 class Processes(Pool["_Process"]):
@@ -60,14 +56,8 @@ class _Process(Worker):
     def __init__(self, seat: Seat, work: bytes) -> None:
         super().__init__(seat)
         here, there = socket.socketpair()
-        with there, _without_interrupts():
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "datasetkit.runtime.engines.worker", str(there.fileno())],
-                pass_fds=[there.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # stdout is for the result of a command
-                env={**os.environ, **thread_limits(seat), "PYTHONPATH": module_paths()},
-            )
+        with there:
+            self._process = start_child("datasetkit.runtime.engines.worker", there.fileno(), threads=seat.threads)
         self.connection = Connection(here.detach())
         with contextlib.suppress(OSError):  # it died at once; reading will tell
             self.connection.send((sys.path, seat))
@@ -100,24 +90,4 @@ class _Process(Worker):
     def join(self) -> str:
         """Wait until the process has ended; return how, in words."""
         self.connection.close()
-        try:
-            code = self._process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        if code >= 0:
-            return f"ended with exit code {code}"
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start a process that never hears Ctrl-C, which the terminal sends to all processes of a command."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        return how_ended(self._process)

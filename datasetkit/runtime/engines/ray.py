@@ -34,9 +34,10 @@ import ray.exceptions
 from datasetkit import __version__
 from datasetkit.core.errors import EngineError
 from datasetkit.core.text import error_text
+from datasetkit.runtime.children import module_paths, thread_limits
 from datasetkit.runtime.engines.pool import Pool, Worker
 from datasetkit.runtime.engines.protocol import Seat, Work
-from datasetkit.runtime.engines.transport import Message, module_paths, thread_limits
+from datasetkit.runtime.engines.transport import Message
 from datasetkit.runtime.engines.worker import work_through
 from datasetkit.runtime.machine import processor_count
 
@@ -131,7 +132,7 @@ class _Actor(Worker):
         self._how = "ended"
         options = {**_needs(seat), "max_restarts": 0, "max_task_retries": 0, "max_concurrency": 2}
         actor = ray.remote(_RemoteWorker).options(**options)
-        self._actor = actor.remote(str(Path.cwd()), thread_limits(seat), seat, work)
+        self._actor = actor.remote(str(Path.cwd()), thread_limits(seat.threads), seat, work)
         self.call = self._actor.listen.remote()
 
     def give(self, payload: Any) -> None:

@@ -1,25 +1,19 @@
-"""What travels between driver and workers: work, messages, errors, variables of the environment."""
+"""What travels between driver and workers: work, messages and errors. Owns their form."""
 
 from __future__ import annotations
 
-import os
 import pickle
 import platform
-import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 from datasetkit import __version__
 from datasetkit.core.errors import EngineError
 from datasetkit.core.text import error_text
-from datasetkit.runtime.engines.protocol import Seat, Work
+from datasetkit.runtime.engines.protocol import Work
 
 # What it is, and what belongs to it; see datasetkit.runtime.engines.pool.
 Message = tuple[str, Any]
-
-# Libraries that would otherwise start a thread per processor in every worker.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - the cause of an error, never raised
@@ -60,13 +54,3 @@ def portable(error: BaseException) -> tuple[BaseException, str]:
     except Exception:  # noqa: BLE001 - errors of any package
         found = EngineError(f"a worker failed: {type(error).__name__}: {error_text(error)}")
     return found, trace
-
-
-def module_paths() -> str:
-    """Return ``PYTHONPATH`` for workers on this machine: an import must not depend on their current folder."""
-    return os.pathsep.join(dict.fromkeys(path or str(Path.cwd()) for path in sys.path))
-
-
-def thread_limits(seat: Seat) -> dict[str, str]:
-    """Return the variables that limit the threads of libraries in a worker, as set here or as its seat says."""
-    return {name: os.environ.get(name, str(seat.threads)) for name in _THREAD_VARIABLES}

@@ -146,7 +146,7 @@ def test_mixed_sizes_do_not_change_results(scenes: list[Example], tmp_path: Path
 
 def test_long_prompt_equals_its_parts_exactly(detector: GroundingDinoDetector, images: list[Image.Image]) -> None:
     image = images[2]
-    split = split_query(LONG, lambda text: text_offsets(detector._tokenizer, text), MAX_TEXT - 2)
+    split = split_query(LONG, lambda text: text_offsets(detector.preparer.tokenizer, text), MAX_TEXT - 2)
     assert len(split.parts) == 2
     boxes, scores = [], []
     for part in split.parts:
@@ -200,7 +200,7 @@ def test_red_image_reaches_the_model_red(detector: GroundingDinoDetector) -> Non
     )
     detector.detect([Image.new("RGB", (70, 50), (255, 0, 0))], [SHORT])
     hook.remove()
-    processor = detector._image_processor
+    processor = detector.preparer.image_processor
     mean, std = (torch.tensor(values)[:, None, None] for values in (processor.image_mean, processor.image_std))
     pixels = seen[0][0] * std + mean
     torch.testing.assert_close(pixels.mean((1, 2)), torch.tensor([1.0, 0.0, 0.0]), atol=1e-4, rtol=0)

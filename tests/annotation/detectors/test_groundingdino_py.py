@@ -41,7 +41,7 @@ from datasetkit.annotation.detectors.groundingdino_bert import (
 )
 from datasetkit.annotation.detectors.groundingdino_model import CONFIGS, build_model, load_weights, read_config
 from datasetkit.annotation.detectors.groundingdino_py import GroundingDinoPyDetector, lower_case
-from datasetkit.annotation.detectors.tokens import encode_prompts
+from datasetkit.annotation.detectors.tokens import encode_prompt, pad_right
 from datasetkit.core.detections import Detections, Query
 from datasetkit.core.errors import ModelError
 from datasetkit.core.ledger import NoticeKind
@@ -172,7 +172,7 @@ def test_boxes_and_logits_equal_transformers(
 ) -> None:
     noise = torch.Generator().manual_seed(1)
     images = misc.nested_tensor_from_tensor_list([torch.randn(3, *size, generator=noise) for size in sizes])
-    text, _ = encode_prompts(bert_tokenizer(), [caption] * len(sizes))
+    text = pad_right([encode_prompt(bert_tokenizer(), caption)] * len(sizes))
     with torch.inference_mode():
         ours = original(images, captions=[caption] * len(sizes))
         theirs = twin(pixel_values=images.tensors, pixel_mask=(~images.mask).long(), **text)

@@ -86,7 +86,7 @@ def test_red_image_reaches_the_model_red(detector: Owlv2Detector) -> None:
     )
     detector.detect([Image.new("RGB", (70, 70), (255, 0, 0))], [Query.of_phrases(["star"])])
     hook.remove()
-    processor = detector._image_processor
+    processor = detector.preparer.image_processor
     mean, std = (torch.tensor(values)[:, None, None] for values in (processor.image_mean, processor.image_std))
     pixels = seen[0][0] * std + mean
     torch.testing.assert_close(pixels.mean((1, 2)).float(), torch.tensor([1.0, 0.0, 0.0]), atol=1e-4, rtol=0)

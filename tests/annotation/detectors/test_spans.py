@@ -4,13 +4,14 @@ import functools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from datasetkit.annotation.detectors.prompts import close_prompt, split_query
 from datasetkit.annotation.detectors.spans import span_scores, span_tokens
-from datasetkit.annotation.detectors.tokens import encode_prompts, text_offsets
+from datasetkit.annotation.detectors.tokens import encode_prompt, pad_right, readable, text_offsets
 from datasetkit.core.detections import Query
 from datasetkit.runtime.checkpoints import resolve
 from tests.annotation.detectors.tiny import bert_tokenizer
@@ -63,12 +64,12 @@ wordlike = st.text(alphabet=tricky, min_size=1, max_size=30).filter(str.strip)
 def test_phrase_in_a_list_has_its_own_tokens(name: str, texts: list[str]) -> None:
     query = Query.of_phrases(texts)
     assert query.phrases == tuple(texts)
-    ids, offsets = encode_prompts(tokenizer(name), [close_prompt(query.text)])
-    tokens = span_tokens(offsets[0], query.spans)
+    encoded = encode_prompt(tokenizer(name), close_prompt(query.text))
+    tokens = span_tokens(encoded.offsets, query.spans)
     assert (tokens.sum(axis=0) <= 1).all()
-    alone = encode_prompts(tokenizer(name), texts)[0]["input_ids"].tolist() if texts else []
-    for own, row in zip(tokens, alone, strict=True):
-        assert ids["input_ids"][0][own].tolist() == row[1 : row.index(102)]
+    for own, text in zip(tokens, texts, strict=True):
+        alone = encode_prompt(tokenizer(name), text).arrays["input_ids"].tolist()
+        assert encoded.arrays["input_ids"][own].tolist() == alone[1:-1]
 
 
 @both
@@ -77,10 +78,12 @@ def test_caption_tokens_match_character_by_character(name: str, data: st.DataObj
     borders = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)))
     spans = [(start, end) for start, end in zip(borders[::2], borders[1::2], strict=False) if text[start:end].strip()]
     query = Query(text, tuple(spans))
-    ids, offsets = encode_prompts(tokenizer(name), [close_prompt(text)])
-    tokens = span_tokens(offsets[0], query.spans)
+    encoded = encode_prompt(tokenizer(name), close_prompt(text))
+    tokens = span_tokens(encoded.offsets, query.spans)
     for (start, end), own in zip(spans, tokens, strict=True):
-        for (first, last), number, is_own in zip(offsets[0], ids["input_ids"][0].tolist(), own, strict=True):
+        for (first, last), number, is_own in zip(
+            encoded.offsets, encoded.arrays["input_ids"].tolist(), own, strict=True
+        ):
             shared = {*range(first, last)} & {*range(start, end)}
             assert is_own == bool(shared)
             assert not (is_own and number in (0, 101, 102))
@@ -92,17 +95,31 @@ def test_split_prompts_fit_by_the_model_count(name: str, texts: list[str], limit
     query = Query.of_phrases(texts)
     found = split_query(query, functools.partial(text_offsets, tokenizer(name)), limit - 2)
     for part in found.parts:
-        assert encode_prompts(tokenizer(name), [part.query.text])[0]["input_ids"].shape[1] <= limit
+        assert len(encode_prompt(tokenizer(name), part.query.text).offsets) <= limit
 
 
 def test_special_tokens_in_a_text_are_words() -> None:
-    ids, offsets = encode_prompts(tokenizer("letters"), ["[SEP] .", "cat"])
-    assert ids["input_ids"][0].tolist()[1:-2].count(102) == 0
-    assert offsets[1] == [(0, 0), (0, 3), *[(0, 0)] * (len(offsets[0]) - 2)]
-    assert ids["attention_mask"][1].tolist() == [1, 1, 1] + [0] * (len(offsets[0]) - 3)
+    encoded = encode_prompt(tokenizer("letters"), "[SEP] .")
+    assert encoded.arrays["input_ids"].tolist()[1:-2].count(102) == 0
+
+
+@both
+@given(texts=st.lists(anything | wordlike, min_size=1, max_size=5))
+def test_padded_texts_equal_the_tokenizer_batch(name: str, texts: list[str]) -> None:
+    ours = pad_right([encode_prompt(tokenizer(name), text) for text in texts])
+    theirs = tokenizer(name)(
+        [readable(text) for text in texts],
+        padding=True,
+        padding_side="right",
+        return_token_type_ids=True,
+        split_special_tokens=True,
+        return_tensors="pt",
+    )
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 def test_phrase_dropped_by_the_tokenizer_has_no_tokens() -> None:
     query = Query.of_phrases(["cat", "\x00\u200b", "\ud800", "dog"])
-    _, offsets = encode_prompts(tokenizer("letters"), [query.text])
-    assert span_tokens(offsets[0], query.spans).sum(axis=1).tolist() == [1, 0, 0, 1]
+    encoded = encode_prompt(tokenizer("letters"), query.text)
+    assert span_tokens(encoded.offsets, query.spans).sum(axis=1).tolist() == [1, 0, 0, 1]

@@ -116,13 +116,14 @@ def test_each_phrase_has_its_own_numbered_regions(grounder: Any) -> None:
 @needs_torchvision
 def test_boxes_scores_and_masks_equal_transformers(grounder: Any) -> None:
     grounding = grounder.ground([IMAGE], [Query.of_phrases(["a red ball"])])[0]
-    inputs = grounder._processor.image_processor([IMAGE], return_tensors="pt")
-    tokens = grounder._processor.tokenizer("a red ball", padding="max_length", max_length=8, return_tensors="pt")
+    processor = grounder.preparer.processor
+    inputs = processor.image_processor([IMAGE], return_tensors="pt")
+    tokens = processor.tokenizer("a red ball", padding="max_length", max_length=8, return_tensors="pt")
     with torch.inference_mode():
         output = grounder._model(
             inputs["pixel_values"], input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
         )
-    theirs = grounder._processor.post_process_instance_segmentation(
+    theirs = processor.post_process_instance_segmentation(
         output, threshold=0.0, target_sizes=[(IMAGE.height, IMAGE.width)]
     )[0]
     order = theirs["scores"].argsort(descending=True).tolist()
