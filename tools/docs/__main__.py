@@ -68,7 +68,7 @@ def build_page() -> str:
         parts += [f"## build {name}\n", doc(kind), usage(f"build {name}", shown), table(kind)]
     shown = command("recipe", (RecipeFile, RunOptions), print, "")
     text = doc(RecipeFile)
-    note = "Of the options of every build, those under Options that decide no bytes apply."
+    note = "Of the options of every build, those under Workers apply, and of the others those that decide no bytes."
     parts += ["## build recipe\n", text, usage("build recipe", shown), table(RecipeFile), note, ""]
     return "\n".join([*parts, "## Options of every build\n", *panels(BuildOptions)])
 
