@@ -53,7 +53,12 @@ def write(folder: Path = FOLDER) -> None:
             "Records", "datasetkit.core.record", "datasetkit.core.mask", "datasetkit.core.label_map"
         ),
         "reasons": reasons_page(),
-        "protocols": module_page("Plug-in protocols", "datasetkit.core.protocols", "datasetkit.core.detections"),
+        "protocols": module_page(
+            "Plug-in protocols",
+            "datasetkit.core.protocols",
+            "datasetkit.core.detections",
+            "datasetkit.runtime.engines.protocol",
+        ),
     }
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
