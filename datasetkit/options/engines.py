@@ -44,8 +44,8 @@ class WorkerOptions(Options):
     """Engine that runs the workers: processes (on this machine), ray (on a Ray cluster), a plug-in by name, or
     package.module:Class."""
     workers: int = Field(default_factory=processor_count, ge=1)
-    """Number of workers. No more are started than there are parts to build, nor, unless `--engine` is given, more than
-    one per 250 images. A single one is this process itself, with N threads.  [default: one per processor]"""
+    """Number of workers. No more are started than there is work for: one per part or shard and, unless `--engine` is
+    given, one per 250 images. A single one is this process itself, with N threads.  [default: one per processor]"""
     ray_address: str | None = None
     """Ray cluster of `--engine ray`: HOST:PORT, or auto for the one that this machine belongs to.  [default: Ray is
     started on this machine]"""
