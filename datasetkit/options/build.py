@@ -71,7 +71,7 @@ class RunOptions(EngineOptions, Placement):
     overwrite: bool = False
     """Replace another build in OUT."""
     retry_failed: bool = False
-    """Rebuild parts that contain images which could not be read."""
+    """Rebuild parts with records that may succeed now: images that could not be read, or whose worker died."""
     update: bool = False
     """Rebuild parts whose input files have changed."""
     max_failures: int | None = Field(default=None, ge=1)

@@ -41,12 +41,14 @@ class WorkerOptions(Options):
     panel: ClassVar[str | None] = "Workers"
 
     engine: Annotated[str, Typed("NAME")] = PROCESSES
-    """Engine that runs the workers: processes (of this machine), ray, or the name of a plug-in."""
+    """Engine that runs the workers: processes (on this machine), ray (on a Ray cluster), a plug-in by name, or
+    package.module:Class."""
     workers: int = Field(default_factory=processor_count, ge=1)
-    """Number of workers, at most one per part and 250 images; a single one is this process itself, with as many
-    threads.  [default: one per processor]"""
+    """Number of workers. No more are started than there is work for: one per part or shard and, unless `--engine` is
+    given, one per 250 images. A single one is this process itself, with N threads.  [default: one per processor]"""
     ray_address: str | None = None
-    """Ray cluster to use: its address, or auto.  [default: Ray is started on this machine]"""
+    """Ray cluster of `--engine ray`: HOST:PORT, or auto for the one that this machine belongs to.  [default: Ray is
+    started on this machine]"""
 
     @field_validator("engine")
     @classmethod
@@ -63,7 +65,7 @@ class WorkerOptions(Options):
     @model_validator(mode="after")
     def _check_address(self) -> Self:
         if self.ray_address is not None and self.engine != "ray":
-            raise ValueError(f"ray_address is for the engine ray, and the engine is {self.engine}; give --engine ray")
+            raise ValueError(f"--ray-address is for the engine ray, and the engine is {self.engine}; give --engine ray")
         return self
 
     def seats(self, tasks: int, items: int, threads: int = 1) -> tuple[Seat, ...]:
@@ -95,25 +97,27 @@ class WorkerOptions(Options):
         if len(seats) == 1 and name == PROCESSES:
             return Here(seats[0])
         make: Callable[..., Engine] = ENGINES.load(name)
-        return make(seats) if name == PROCESSES else make(seats, address=self.ray_address)
+        return make(seats, address=self.ray_address) if name == "ray" else make(seats)
 
 
 class EngineOptions(WorkerOptions):
     """Where a build runs."""
 
+    panel: ClassVar[str | None] = "Workers"
+
     engine: Annotated[str, Typed("NAME")] = PROCESSES
-    """Engine that runs the workers: processes (of this machine), ray, array (one job of many that share OUT), or the
-    name of a plug-in."""
+    """Engine that runs the workers: processes (on this machine), ray (on a Ray cluster), array (on this machine, as one
+    job of many that share OUT; see `--shard`), a plug-in by name, or package.module:Class."""
     devices: Annotated[tuple[str, ...] | None, Commas, Typed("N,...|all")] = None
-    """Devices of the models, with one worker process for each: 0,1 or all. `--workers` is the number of processes that
-    prepare images for all of them. With Ray, `--workers` is the number of workers, each with a GPU of its own.
-    [default: the one that `--device` names]"""
+    """GPUs for the models, by number, or all; each has a worker of its own, and `--workers` is the number of processors
+    that prepare images for all of them. Leave it out with Ray, where `--workers` is the number of workers, each with a
+    GPU.  [default: one worker, on `--device`]"""
     shard: Annotated[Shard | None, BeforeValidator(_read_shard), Typed("I/N")] = None
-    """Build only the parts whose number leaves the remainder I when divided by N; other jobs build the others in the
-    same OUT, at the same time or later. The last one publishes.  [default with `--engine array`: from the variables of
-    Slurm, torchrun or MPI]"""
+    """Build only one of N shares of the parts, that of number I, from 0. Other jobs build the others in the same OUT,
+    at the same time or later, and the last one publishes the dataset.  [default with `--engine array`: from the
+    variables of Slurm, torchrun or MPI]"""
     finish: bool = False
-    """Build nothing: publish what the jobs of an array have built."""
+    """Publish what jobs with `--shard` have built, and build nothing. Fails if parts are missing."""
 
     @classmethod
     def _more_engines(cls) -> tuple[str, ...]:

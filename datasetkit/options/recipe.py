@@ -63,7 +63,8 @@ class RecordOptions(Options):
     limit: int | None = Field(default=None, ge=1, le=2**53)
     """Read only the first N entries of the source."""
     part_size: int = Field(default=1000, ge=1, le=2**53)
-    """Number of entries per part, the unit of resuming; a part yields at most one shard per split."""
+    """Number of entries per part, the unit of work of workers and of resuming; a part yields at most one shard per
+    split."""
     phrases: Annotated[PhraseFinder, Typed("NAME")] = NounPhraseOptions()
     """Phrase finder: noun-phrases, a plug-in by name, or package.module:Class."""
     filters: Annotated[tuple[Filter, ...], Several, Typed("NAME", is_repeatable=True)] = ()

@@ -201,6 +201,7 @@ def test_every_reason_and_notice_is_explained() -> None:
         DropReason.NOT_AN_IMAGE,
         DropReason.UNREADABLE,
         DropReason.OUT_OF_MEMORY,
+        DropReason.WORKER_DIED,
     }
 
 

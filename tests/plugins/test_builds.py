@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.pipeline.builders import contents
 from tests.plugins.conftest import Command
 
 pytestmark = pytest.mark.slow
@@ -93,6 +94,19 @@ def test_what_a_filter_refuses_is_counted_and_in_the_ledger(command: Command, tm
     assert command("build", "squares", "--out", "out", "--filters", "{name: long, words: 20}").returncode == 1
     assert manifest(tmp_path / "out")["tally"]["records"]["dropped"] == {"filtered": 3}
     assert "long: 9 words" in (tmp_path / "out" / "ledger.jsonl").read_text()
+
+
+@pytest.mark.parametrize("name", ["pools", "my_lab.engine:Pools"])
+def test_an_engine_builds_the_same_bytes_and_replaces_workers(command: Command, tmp_path: Path, name: str) -> None:
+    (tmp_path / "lives").write_bytes(b"x")
+    deadly = f"{{name: tests.fatal:Fatal, records: ['000002'], lives: {tmp_path / 'lives'}}}"
+    arguments = ("build", "squares", "--count", 5, "--part-size", 2, "--filters", deadly)
+    done = command(*arguments, "--engine", name, "--workers", 2, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "part 1 is built again: its worker was killed" in done.stderr
+    assert command(*arguments, "--workers", 1, "--out", "whole").returncode == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert {plugin["kind"] for plugin in manifest(tmp_path / "out")["plugins"]} == {"source", "filter"}
 
 
 def test_help_of_a_source_has_its_options(command: Command) -> None:

@@ -53,7 +53,12 @@ def write(folder: Path = FOLDER) -> None:
             "Records", "datasetkit.core.record", "datasetkit.core.mask", "datasetkit.core.label_map"
         ),
         "reasons": reasons_page(),
-        "protocols": module_page("Plug-in protocols", "datasetkit.core.protocols", "datasetkit.core.detections"),
+        "protocols": module_page(
+            "Plug-in protocols",
+            "datasetkit.core.protocols",
+            "datasetkit.core.detections",
+            "datasetkit.runtime.engines.protocol",
+        ),
     }
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
@@ -68,7 +73,7 @@ def build_page() -> str:
         parts += [f"## build {name}\n", doc(kind), usage(f"build {name}", shown), table(kind)]
     shown = command("recipe", (RecipeFile, RunOptions), print, "")
     text = doc(RecipeFile)
-    note = "Of the options of every build, those under Options that decide no bytes apply."
+    note = "Of the options of every build, those under Workers apply, and of the others those that decide no bytes."
     parts += ["## build recipe\n", text, usage("build recipe", shown), table(RecipeFile), note, ""]
     return "\n".join([*parts, "## Options of every build\n", *panels(BuildOptions)])
 
