@@ -31,6 +31,7 @@ from datasetkit.options.build import BuildOptions, RunOptions
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.options.models import CAPTIONERS, DETECTORS, GROUNDERS, PHRASE_FINDERS, SEGMENTERS
 from datasetkit.options.sources import SOURCES, options_of_source
+from datasetkit.runtime.packages import RAY
 from tools.docs.tables import escape, panels, table, walk
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -195,10 +196,15 @@ def directive(name: str) -> str:
 
 
 def import_all() -> None:
-    """Import every module of the package, so that all classes of a kind are known."""
+    """Import every module of the package, so that all classes of a kind are known, except for those that need Ray."""
     for module in pkgutil.walk_packages(datasetkit.__path__, "datasetkit."):
-        if not module.name.endswith("__main__"):
+        if module.name.endswith("__main__"):
+            continue
+        try:
             importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name != RAY.module:
+                raise
 
 
 def subclasses(kind: type) -> Iterator[type[Any]]:
