@@ -46,7 +46,7 @@ class Placement(Options):
 
     @property
     def window(self) -> int:
-        """Number of images read before models run: several batches, so that images of equal size can be grouped."""
+        """The most images from the first of an incomplete batch to the latest: those of a rare size wait no longer."""
         return 4 * max(self.captioner_batch, self.detector_batch, self.segmenter_batch)
 
 

@@ -258,7 +258,7 @@ def test_batch_size_does_not_change_records(one_by_one: tuple[list[Record], Stag
 
 def test_every_stage_is_timed_in_images(one_by_one: tuple[list[Record], Stages]) -> None:
     found = one_by_one[1].snapshot()
-    models = ("prepare detect", "detect", "prepare segment", "segment")
+    models = ("prepare detect", "detect", "prepare segment", "segment", "masks")
     assert {name: work.items for name, work in found.stages.items()} == dict.fromkeys(
         ("read", "phrases", *models, "clean", "link", "draw"), COUNT
     )

@@ -108,7 +108,8 @@ def test_processes_beside_a_gpu_yield_equal_rows(one_by_one: list[Outcome]) -> N
     found = stages.snapshot().stages
     assert {name for name, work in found.items() if work.on_device} == {"caption", "detect", "segment"}
     assert {name: (work.items, work.lanes) for name, work in found.items() if not work.on_device} == dict.fromkeys(
-        ("read", "prepare caption", "phrases", "prepare detect", "prepare segment", "clean", "link", "draw"), (COUNT, 2)
+        ("read", "prepare caption", "phrases", "prepare detect", "prepare segment", "masks", "clean", "link", "draw"),
+        (COUNT, 2),
     )
 
 

@@ -152,7 +152,9 @@ def test_image_is_encoded_once_if_it_has_phrases(grounder: Any) -> None:
 @needs_torchvision
 def test_host_waits_once_per_phrase_and_once_for_masks(grounder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which masks are wanted depends on the scores, so these are copied phrase by phrase, all masks at the end."""
-    vision = grounder._encode(IMAGE)
+    query = Query.of_phrases(["a dog", "two cats", "a ball"])
+    prepared = [grounder.preparer(IMAGE, query).value]
+    vision = grounder._encode(prepared[0].pixels)
     monkeypatch.setattr(grounder, "_encode", lambda _: vision)
     syncs = Syncs()
     before: list[int] = []
@@ -162,7 +164,7 @@ def test_host_waits_once_per_phrase_and_once_for_masks(grounder: Any, monkeypatc
         grounder._model.register_forward_hook(lambda *_: syncs.calls.__delitem__(slice(before[-1], None))),
     ]
     with syncs:
-        grounder.ground([IMAGE], [Query.of_phrases(["a dog", "two cats", "a ball"])])
+        grounder.forward(prepared, [IMAGE], [query])
     for handle in handles:
         handle.remove()
     assert len(before) == 3

@@ -120,11 +120,13 @@ def test_chunk_size_changes_nothing(kind: Any, segmenter: Any, boxes_per_chunk: 
 
 
 def test_masks_reach_the_host_in_one_copy_per_image(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = kind.make(boxes_per_chunk=4)
-    encoded = small._encode(_images())
-    monkeypatch.setattr(small, "_encode", lambda _: encoded)
+    small, images = kind.make(boxes_per_chunk=4), _images()
+    prepared = [small.preparer(image).value for image in images]
+    encoded = small._encode(prepared, images)
+    monkeypatch.setattr(small, "_encode", lambda *_: encoded)
+    boxes = [_boxes(count, size_hw) for count, size_hw in zip((11, 1, 5), SIZES_HW, strict=True)]
     with Syncs() as syncs:
-        small.segment(_images(), [_boxes(count, size_hw) for count, size_hw in zip((11, 1, 5), SIZES_HW, strict=True)])
+        small.forward(prepared, images, boxes)
     assert syncs.calls == ["torch.Tensor.cpu"] * 3
 
 
