@@ -94,7 +94,7 @@ def _sampled_before(size: int, sampled: int) -> NDArray[np.int64]:
 def _coloured(labels: Labels, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
     """Return an image of mode RGB with the colour of each label; labels have shape (H, W)."""
     table = np.array([(*colour, 0) for colour in colours], dtype=np.uint8).view(np.uint32)[:, 0]
-    return Image.frombuffer("RGB", labels.shape[::-1], table.take(labels), "raw", "RGBX", 0, 1)
+    return Image.frombuffer("RGBX", labels.shape[::-1], table.take(labels), "raw", "RGBX", 0, 1).convert("RGB")
 
 
 def _opacity(labels: Labels) -> NDArray[np.uint8]:
