@@ -77,6 +77,7 @@ class PartsProgress:
         self._done += progress.done
         self._dropped += progress.dropped
         self._stages += progress.stages
+        self._shown = -1  # the entries were reported before the part was written
         self._report()
 
     @property

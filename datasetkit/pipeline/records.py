@@ -81,7 +81,8 @@ class Pipeline:
 
             words = None if finds_objects else self._words
             self._staged = Staged(annotator, words, self._finisher, window=window, workers=workers, stages=stages)
-        stages.declare("read", workers)
+        for stage in ("read",) if annotator is not None else ("read", "align", "draw"):
+            stages.declare(stage, workers)
         self.cut: Cut | None = None
 
     def close(self) -> None:

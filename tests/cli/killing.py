@@ -25,6 +25,7 @@ from datasetkit.export.dataset.accounts import accounts_path
 from datasetkit.export.dataset.files import FolderFiles
 from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.verification.verify import verify_files
+from datasetkit.export.dataset.work_log import work_log_path
 from tests.pipeline.builders import contents
 
 BUILD = ("build", "toyworld", "--preset", "none", "--size-px", "64", "--part-size", "2", "--quiet")
@@ -187,7 +188,8 @@ class Disturbed:
         self.succeed(self.scene.words)
         if tree(place) != self.after:
             raise SystemExit(f"{self.name}, {what}: the second time ends in other bytes")
-        if others := {path.name for path in place.parent.iterdir()} - {place.name, accounts_path(place).name}:
+        ours = {place.name, accounts_path(place).name, work_log_path(place).name}
+        if others := {path.name for path in place.parent.iterdir()} - ours:
             raise SystemExit(f"{self.name}, {what}: {others} is left")
 
     def is_whole(self, found: Tree) -> bool:
