@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -151,11 +150,13 @@ def test_command_terminated_while_ray_starts_says_so(source: Path, tmp_path: Pat
 def test_killed_driver_is_resumed_to_the_same_bytes(
     cluster: str, source: Path, expected: dict[str, bytes], tmp_path: Path, seed: int
 ) -> None:
-    out = tmp_path / "out"
+    out, moment = tmp_path / "out", random.Random(seed)
+    begun, delay = f"part-0000{moment.randrange(-(-COUNT // PART))}", moment.uniform(0, 0.1)
     driver = start(*arguments(source, out, "--ray-address", cluster))
-    killer = threading.Timer(random.Random(seed).uniform(1, 9), lambda: driver.send_signal(signal.SIGKILL))
-    killer.start()
+    while driver.poll() is None and not [*out.rglob(f"*{begun}*")]:
+        time.sleep(0.01)
+    time.sleep(delay)
+    driver.kill()
     driver.communicate()
-    killer.cancel()
     build(recipe_of(source), RunOptions(out=out, workers=2, engine="ray", ray_address=cluster))
     assert contents(out) == expected
