@@ -26,7 +26,7 @@ def test_ray_is_told_how_many_workers_load_models(how: dict[str, Any]) -> None:
 
 def test_address_is_for_ray_alone() -> None:
     assert WorkerOptions(engine="ray", ray_address="auto").ray_address == "auto"
-    with pytest.raises(ValueError, match="ray_address is for the engine ray, and the engine is processes"):
+    with pytest.raises(ValueError, match="--ray-address is for the engine ray, and the engine is processes"):
         WorkerOptions(ray_address="auto")
 
 
