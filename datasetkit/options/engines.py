@@ -68,6 +68,11 @@ class WorkerOptions(Options):
             raise ValueError(f"--ray-address is for the engine ray, and the engine is {self.engine}; give --engine ray")
         return self
 
+    @property
+    def is_named(self) -> bool:
+        """Whether an engine was named; otherwise a single worker is this process itself."""
+        return "engine" in self.model_fields_set
+
     def seats(self, tasks: int, items: int, threads: int = 1) -> tuple[Seat, ...]:
         """Return the seats of workers without models.
 
@@ -79,7 +84,7 @@ class WorkerOptions(Options):
 
         """
         count = min(self.workers, max(tasks, 1))
-        if "engine" not in self.model_fields_set:
+        if not self.is_named:
             count = min(count, max(items // _ITEMS_PER_PROCESS, 1))
         if count == 1 and self.engine in {PROCESSES, ARRAY}:
             return (Seat(0, threads=self.workers),)
@@ -93,9 +98,9 @@ class WorkerOptions(Options):
             PluginError: the engine is a plug-in that cannot be imported.
 
         """
-        name = PROCESSES if self.engine == ARRAY else self.engine
-        if len(seats) == 1 and name == PROCESSES:
+        if len(seats) == 1 and not self.is_named:
             return Here(seats[0])
+        name = PROCESSES if self.engine == ARRAY else self.engine
         make: Callable[..., Engine] = ENGINES.load(name)
         return make(seats, address=self.ray_address) if name == "ray" else make(seats)
 

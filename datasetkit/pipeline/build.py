@@ -19,7 +19,6 @@ from datasetkit.export.dataset.folder import BuildFolder, Found, check_free, wai
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options.build import RunOptions
-from datasetkit.options.engines import ARRAY, PROCESSES
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import FolderOptions, HubOptions, ParquetOptions
 from datasetkit.pipeline.annotators import check_models, model_names
@@ -127,7 +126,7 @@ def _seats(recipe: Recipe, run: RunOptions, source: Source) -> tuple[Seat, ...]:
         entries = -(-entries // run.own_shard.count)
     name = object_in_use(recipe)
     if name is not None:
-        if run.engine not in {PROCESSES, ARRAY} or run.devices is not None:
+        if run.is_named or run.devices is not None:
             raise RecipeError(
                 f"{name} is an object of this process, which other processes do not have; name its class, as "
                 "package.module:Class, or leave out --engine and --devices"

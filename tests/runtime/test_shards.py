@@ -33,7 +33,7 @@ def slurm(index: int, least: int, most: int, count: int, step: int | None = None
         (slurm(0, 0, 7, 8), "0/8"),
         (slurm(8, 1, 8, 8), "7/8"),
         (slurm(5, 1, 9, 5, 2), "2/5"),
-        (slurm(3, 3, 3, 1), "0/1"),
+        (slurm(0, 0, 0, 1), "0/1"),
         (slurm(2, 0, 3, 4) | {"RANK": "0", "WORLD_SIZE": "1"}, "2/4"),
         ({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}, "3/4"),
         ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, "1/2"),
@@ -49,6 +49,7 @@ def test_shard_of_a_cluster(variables: dict[str, str], shard: str) -> None:
     [
         ({}, "nothing says which shard"),
         (slurm(3, 0, 7, 3), "has gaps"),
+        (slurm(3, 3, 3, 1), "begins after 1"),
         ({"SLURM_ARRAY_TASK_ID": "3"}, "incomplete"),
         ({"JOB_COMPLETION_INDEX": "3"}, r"--shard \$\(JOB_COMPLETION_INDEX\)/COUNT"),
         ({"RANK": "4", "WORLD_SIZE": "4"}, "which is no shard"),

@@ -69,17 +69,21 @@ class Shard:
 
     @classmethod
     def _of_slurm(cls, variables: Mapping[str, str]) -> Self:
-        """Read an array of Slurm, which may begin at any number and have a step, but no gaps."""
+        """Read an array of Slurm, which begins at 0 or 1 and may have a step, but no gaps.
+
+        One that begins later is likely to be jobs that are run again, whose shards are of a larger array.
+        """
         names = ("ID", "MIN", "MAX", "COUNT", "STEP")
         try:
             found = {name: int(variables.get(f"SLURM_ARRAY_TASK_{name}", "1" * (name == "STEP"))) for name in names}
             step = found["STEP"] or 1
         except ValueError:
             raise RecipeError("SLURM_ARRAY_TASK_* are incomplete; give --shard INDEX/COUNT") from None
-        if found["MAX"] - found["MIN"] != step * (found["COUNT"] - 1) or (found["ID"] - found["MIN"]) % step:
+        has_gaps = found["MAX"] - found["MIN"] != step * (found["COUNT"] - 1) or (found["ID"] - found["MIN"]) % step
+        if has_gaps or found["MIN"] > 1:
             raise RecipeError(
-                "the Slurm array has gaps, as after --array=0,3,7, so that it does not determine the shards; give the "
-                "number of all shards: --shard $SLURM_ARRAY_TASK_ID/COUNT"
+                "the Slurm array has gaps or begins after 1, as with --array=0,3,7 or --array=3, so that it does not "
+                "determine the shards; give the number of all shards: --shard $SLURM_ARRAY_TASK_ID/COUNT"
             )
         index = (found["ID"] - found["MIN"]) // step
         return cls._checked(f"{index}/{found['COUNT']}", "SLURM_ARRAY_TASK_ID and the other variables")
