@@ -106,9 +106,10 @@ def test_interrupted_exchange_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
     def stop(*_: object) -> None:
         raise StoppedError
 
-    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+    with monkeypatch.context() as patch:
         patch.setattr("datasetkit.export.dataset.exchange.finish", stop)
-        build(recipe, RunOptions(out=out, workers=2))
+        with pytest.raises(StoppedError):
+            build(recipe, RunOptions(out=out, workers=2))
     assert is_unfinished(out)
     _, found = built(recipe, out)
     assert len(found) == 8
