@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -101,9 +102,12 @@ class BuildBucket(Output):
             return found
         if self._own is not None:
             self._take_shard(self._own)
-        self._take_lock()
+        self._lease = self._taken(_ALL, is_needless=self._may_join)
         self._check_shards(self._own)
         found = self.find(self.place)
+        self._is_pending = found.pending is not None
+        if self._lease is None:
+            return found
         if found.build is not None and _exchange(self.place, found.build).is_begun:
             self._finish(found.build)
             self._remove_state()
@@ -111,6 +115,17 @@ class BuildBucket(Output):
         self._check_data(found)
         self._is_pending = found.pending is not None
         return found
+
+    def _may_join(self) -> bool:
+        """Whether this job of an array finds its build started, and nobody who plans or publishes.
+
+        Whoever takes the lock after this looks for locks of shards first, and finds that of this job.
+        """
+        if self._own is None or self._leases.held(_ALL.__eq__, is_patient=False):
+            return False
+        found = self.find(self.place)
+        is_begun = found.build is not None and _exchange(self.place, found.build).is_begun
+        return found.continues(self._identity) and not is_begun
 
     def _clear(self) -> None:
         """Remove what a killed build left after it had published, unless somebody else is there."""
@@ -181,9 +196,9 @@ class BuildBucket(Output):
         if self._shard_lease is None:
             self._shard_lease = self._taken(f"shard-{own.index}-of-{own.count}")
 
-    def _taken(self, name: str, wait_s: float = 0.0) -> Lease:
+    def _taken(self, name: str, wait_s: float = 0.0, is_needless: Callable[[], bool] = lambda: False) -> Lease | None:
         try:
-            return self._leases.take(name, wait_s)
+            return self._leases.take(name, wait_s, is_needless)
         except FileNotFoundError as error:
             raise OutputError(f"{self.place} cannot be written: there is no such bucket; create it first") from error
 
@@ -221,7 +236,8 @@ class BuildBucket(Output):
 
     def _sweep(self) -> None:
         """Remove the files of all other builds."""
-        kept = (STATE, f"{_LOCKS}/{_ALL}.", *([f"{self.parts.build}/"] if self.parts.build else []))
+        self._leases.tidy()
+        kept = (STATE, f"{_LOCKS}/", *([f"{self.parts.build}/"] if self.parts.build else []))
         remove_all(self._journal / name for name in self._journal.files() if not name.startswith(kept))
 
     def _remove_local(self) -> None:

@@ -120,19 +120,23 @@ class Leases:
         self._folder = folder
         self._place = place
 
-    def take(self, name: str, wait_s: float = 0.0) -> Lease:
+    def take(self, name: str, wait_s: float = 0.0, is_needless: Callable[[], bool] = lambda: False) -> Lease | None:
         """Take a lock as soon as nobody holds it, or its holder is silent.
 
         Args:
             name: of the lock.
             wait_s: how long to wait while the holder renews it.
+            is_needless: whether the lock is not needed, or not any more.
+
+        Returns:
+            the lock, or None if it is not needed.
 
         Raises:
             BusyError: its holder renews it.
 
         """
         watch, end = _Watch(self._place), time.monotonic() + wait_s
-        while True:
+        while not is_needless():
             state = self._state(name)
             if state is None or state.holder.is_gone or watch.is_silent(name, state):
                 lease = self._create(name, 1 if state is None else state.epoch + 1)
@@ -141,6 +145,7 @@ class Leases:
             elif watch.has_moved(name, state) and time.monotonic() >= end:
                 raise self.busy(state.holder)
             time.sleep(POLL_S)
+        return None
 
     def try_take(self, name: str) -> Lease | None:
         """Take a lock if nobody holds it, or a process of this machine that no longer runs."""
@@ -150,23 +155,33 @@ class Leases:
         return self._create(name, 1 if state is None else state.epoch + 1)
 
     def held(self, is_meant: Callable[[str], bool], *, is_patient: bool) -> list[Holder]:
-        """Return the holders of all locks whose name is meant.
+        """Return the holders of all locks whose name is meant; locks whose holder is gone are removed.
 
         Args:
             is_meant: called with the name of a lock.
-            is_patient: whether to wait until one of them is seen to renew its lock, or all are silent; silent ones are
-                then left out.
+            is_patient: whether to wait until one of them is seen to renew its lock, or all are silent; locks of silent
+                holders are then removed, too.
 
         """
         watch = _Watch(self._place)
         while True:
-            names = {found["name"] for found in self._locks() if is_meant(found["name"])}
-            states = {name: state for name in names if (state := self._state(name)) and not state.holder.is_gone}
+            found = {name: self._state(name) for name in {lock["name"] for lock in self._locks()} if is_meant(name)}
+            states = {name: state for name, state in found.items() if state is not None}
             silent = {name for name, state in states.items() if watch.is_silent(name, state)}
             loud = {name for name, state in states.items() if watch.has_moved(name, state)}
-            if loud or not is_patient or silent == states.keys():
-                return [state.holder for name, state in states.items() if name not in silent]
+            gone = {name for name, state in states.items() if state.holder.is_gone}
+            if loud or not is_patient or states.keys() <= silent | gone:
+                for name in silent | gone:
+                    self.remove(name, states[name].epoch)
+                return [state.holder for name, state in states.items() if name not in silent | gone]
             time.sleep(POLL_S)
+
+    def tidy(self) -> None:
+        """Remove what was written by holders that had lost their lock already."""
+        names = {found["name"] for found in self._locks()}
+        for file in self._folder.children():
+            if file.rsplit(".", 2)[0] not in names:
+                (self._folder / file).remove()
 
     def busy(self, holder: Holder) -> BusyError:
         """Return the error that somebody holds a lock."""

@@ -1,8 +1,8 @@
 """Builds in an object store that are killed at a request, before it is sent or after it is answered, and resumed.
 
-Run as ``python -m tests.pipeline.bucket_killing BUCKET FOLDER SCENARIO:WHEN:STRIDE ...``; the variables of the store are
-those of the environment. Prints how many moments were tried for each. It is a separate process because it forks, which a
-process with threads should not do; the store is in another process.
+Run as ``python -m tests.pipeline.bucket_killing BUCKET FOLDER SCENARIO:WHEN:STRIDE ...``; the variables of the store
+are those of the environment. Prints how many moments were tried for each. It is a separate process because it forks,
+which a process with threads should not do; the store is in another process.
 """
 
 from __future__ import annotations

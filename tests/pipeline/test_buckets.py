@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from datasetkit.export.publish.store import push as store
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
+from datasetkit.pipeline.splits import split_by_hash
 from tests.buckets import Bucket
 from tests.conftest import REPOSITORY
 from tests.core.images import encode, noise
@@ -39,6 +42,7 @@ pytestmark = pytest.mark.slow
 
 COUNT, PART = 12, 2
 SPLITS = {"train": 0.6, "test": 0.4}
+OPTIONS = ["--part-size", str(PART), "--splits", "train=.6,test=.4", "--no-overlay", "--workers", "2"]
 
 
 @pytest.fixture
@@ -67,6 +71,15 @@ def recipe_of(source: Path, **options: Any) -> Recipe:
 
 def run(source: Path, out: object, **how: Any) -> Manifest | None:
     return build(recipe_of(source), RunOptions.checked({"out": out, "workers": 2, **how}))
+
+
+def by_command(
+    proxy: FaultyProxy, source: Path, out: str, *options: object, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Build in a process of its own, whose requests go through a proxy."""
+    env = {**os.environ, "AWS_ENDPOINT_URL": proxy.address, "AWS_MAX_ATTEMPTS": "1", **variables}
+    arguments = command("build", "folder", source, "--out", out, *options)
+    return subprocess.run(arguments, env=env, capture_output=True, text=True, check=False)
 
 
 def set_times(monkeypatch: pytest.MonkeyPatch, *, renew_s: float, stale_s: float) -> None:
@@ -109,15 +122,11 @@ def test_complete_build_is_left_as_it_is(
     assert bucket.written("out") == before
 
 
-def test_publishing_reads_no_whole_shard(
-    bucket: Bucket, proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = {f"{n:02d}.png": encode(noise((500, 700), n), "PNG") for n in range(24)}
-    source = put(tmp_path / "big", images)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
-    recipe = folder_recipe(source, part_size=6, overlay=True)
-    manifest = build(recipe, RunOptions(out=as_place(bucket.address("out")), workers=2))
-    assert manifest is not None
+def test_publishing_reads_no_whole_shard(bucket: Bucket, proxy: FaultyProxy, tmp_path: Path) -> None:
+    source = put(tmp_path / "big", {f"{n:02d}.png": encode(noise((500, 700), n), "PNG") for n in range(24)})
+    done = by_command(proxy, source, bucket.address("out"), "--part-size", 6)
+    assert done.returncode == 0, done.stderr
+    manifest = Manifest.read(as_place(bucket.address("out")))
     ranges = [found for method, path, found in proxy.seen if method == "GET" and ".parquet" in path]
     assert all(ranges), "every read of a shard is one of a range"
     total = sum(int(end) - int(start) + 1 for start, end in (re.findall(r"\d+", found) for found in ranges))
@@ -182,8 +191,10 @@ def test_driver_that_was_taken_over_publishes_nothing(
     with pytest.raises(BusyError, match="another one has taken over its work"):
         build(recipe_of(source), RunOptions(out=out, workers=2), asleep)
     assert moments[1] == expected
-    assert published(bucket, "out") == expected
+    found = published(bucket, "out")
+    assert {name: data for name, data in found.items() if not name.startswith(".build/")} == expected
     # The parts that it built after that are of no build; the next one removes them.
+    assert found.keys() > expected.keys()
     run(source, out)
     assert {*bucket.contents("out")} == {*expected, ACCOUNTS}
 
@@ -201,10 +212,9 @@ def test_driver_taken_over_during_the_exchange_stops(
             assert run(source, out) is not None
         copy(path, target, sha256)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(RemotePath, "copy_to", late)
-        with pytest.raises(BusyError):
-            run(source, out)
+    monkeypatch.setattr(RemotePath, "copy_to", late)
+    with pytest.raises(BusyError):
+        run(source, out)
     assert published(bucket, "out") == expected
 
 
@@ -241,11 +251,8 @@ def test_failing_store_loses_nothing(
     name: str,
     after: int,
 ) -> None:
-    env = {**os.environ, "AWS_ENDPOINT_URL": proxy.address, "AWS_MAX_ATTEMPTS": "1", "TMPDIR": str(scratch)}
-    options = ["--part-size", PART, "--splits", "train=.6,test=.4", "--no-overlay", "--workers", 2]
-    arguments = command("build", "folder", source, "--out", bucket.address("out"), *options)
     proxy.fault, proxy.name, proxy.after, proxy.method = "500", name, after, "PUT"
-    done = subprocess.run(arguments, env=env, capture_output=True, text=True, check=False)
+    done = by_command(proxy, source, bucket.address("out"), *OPTIONS, TMPDIR=str(scratch))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {bucket.address('out')}/")
     assert "Traceback" not in done.stderr
@@ -282,7 +289,8 @@ def test_another_machine_continues_with_nothing_of_the_first(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     build(recipe_of(source), RunOptions(out=as_place(out), workers=2), lambda progress: seen.append(progress.done))
-    assert seen[0] >= COUNT // 2 - PART, "parts that the first machine built are kept"
+    steps = [after - before for before, after in itertools.pairwise(seen)]
+    assert max(steps) >= PART, "parts that the first machine built are kept"
     assert published(bucket, "out") == expected
     assert not [
         *(tmp_path / "home").iterdir(),
@@ -305,10 +313,9 @@ def test_shards_of_an_array_end_in_the_same_bytes(
 
 
 def test_shards_at_once_end_in_the_same_bytes(bucket: Bucket, source: Path, expected: dict[str, bytes]) -> None:
-    options = ["--part-size", PART, "--splits", "train=.6,test=.4", "--no-overlay", "--workers", 2]
     jobs = [
         subprocess.Popen(
-            command("build", "folder", source, "--out", bucket.address("out"), *options, "--shard", f"{index}/3"),
+            command("build", "folder", source, "--out", bucket.address("out"), *OPTIONS, "--shard", f"{index}/3"),
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -324,24 +331,39 @@ def test_shards_at_once_end_in_the_same_bytes(bucket: Bucket, source: Path, expe
 
 @pytest.mark.parametrize("how", ["update", "retry_failed", "overwrite"])
 def test_replacement_equals_the_local_one(bucket: Bucket, source: Path, tmp_path: Path, how: str) -> None:
-    """Also where shards that are kept get other numbers, so that each takes the former name of another."""
+    """Also where kept shards get other numbers, so that each takes the former name of another."""
     out, local = as_place(bucket.address("out")), tmp_path / "local"
-    (source / "01.png").write_bytes(b"not an image")
-    for place in (out, local):
-        run(source, place)
+    train, test = (images_in(split) for split in SPLITS)
+    fill(source, {2: next(test), 3: next(test), 6: next(train), 7: next(train)})
+    before, _ = run(source, out), run(source, local)
     if how == "retry_failed":
-        (source / "05.png").write_bytes(make_image(5))
+        fill(source, {5: next(train)})
     else:
-        for name in ("02.png", "03.png"):
-            (source / name).write_bytes(b"none of a part")
-    for place in (out, local):
-        run(source, place, **{how: True})
+        fill(source, {2: next(train), 3: next(train), 6: next(test), 7: next(test)})
+    after, _ = run(source, out, **{how: True}), run(source, local, **{how: True})
     assert published(bucket, "out") == contents(local)
     assert dk.open(str(out)).verify().is_sound
+    assert before is not None
+    assert after is not None
+    if how == "update":
+        names = {shard.sha256: shard.path for shard in before.shards}
+        moved = [shard for shard in after.shards if names.get(shard.sha256, shard.path) != shard.path]
+        assert {shard.path for shard in moved} & {*names.values()}, "a kept shard takes the former name of another"
+    fill(source, {0: make_image(50)})
     for place in (out, local):
         with pytest.raises(OutputError, match="--update"):
-            (source / "00.png").write_bytes(make_image(50))
             run(source, place)
+
+
+def images_in(split: str) -> Iterator[bytes]:
+    """Yield images that are assigned to a split."""
+    images = (make_image(seed) for seed in itertools.count(100))
+    return (data for data in images if split_by_hash(hashlib.sha256(data).hexdigest(), SPLITS) == split)
+
+
+def fill(source: Path, images: Mapping[int, bytes]) -> None:
+    for number, data in images.items():
+        (source / f"{number:02d}.png").write_bytes(data)
 
 
 def test_dataset_in_memory_equals_the_local_one(source: Path, expected: dict[str, bytes]) -> None:

@@ -50,8 +50,9 @@ def stored_files(place: RemotePath, manifest: Manifest, on_progress: OnProgress 
 
     def checked(shard: Shard) -> LocalFile:
         path = place / shard.path
-        digest = path.sha256() if path.keeps_digests else None
-        if listed.get(shard.path) != shard.bytes or digest not in {None, shard.sha256}:
+        has_size = listed.get(shard.path) == shard.bytes
+        digest = path.sha256() if has_size and path.keeps_digests else None
+        if not has_size or digest not in {None, shard.sha256}:
             raise BuiltFolderError(
                 f"{path} does not match the manifest (`datasetkit verify {place}` lists the faults); rebuild it with "
                 "--overwrite"

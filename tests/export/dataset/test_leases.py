@@ -98,6 +98,20 @@ def test_lock_of_a_process_that_ended_is_taken_at_once(leases: Leases, monkeypat
     second.release()
 
 
+def test_locks_of_silent_holders_are_removed(
+    leases: Leases, place: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_times(monkeypatch, renew_s=3600, stale_s=0.1)
+    for index in range(3):
+        leases.take(f"shard-{index}-of-3")
+    assert len(leases.held(lambda _: True, is_patient=False)) == 3
+    assert leases.held(lambda name: name != "shard-1-of-3", is_patient=True) == []
+    assert {*place.files()} == {"locks/shard-1-of-3.000001.json"}
+    (place / "locks/shard-0-of-3.000001.0123456789abcdef").write_bytes(b"7")
+    leases.tidy()
+    assert {*place.files()} == {"locks/shard-1-of-3.000001.json"}
+
+
 def test_one_of_many_takes_a_lock(leases: Leases, place: RemotePath) -> None:
     taken = [leases.try_take("all") for _ in range(3)]
     assert [lease is not None for lease in taken] == [True, False, False]
