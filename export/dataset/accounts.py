@@ -1,8 +1,8 @@
 """State of the input files of each part. Owns the file that records it, and is never published.
 
 A built folder contains no times and no local folder names, so these are in ``.NAME.inputs.jsonl`` next to it, and in
-``.datasetkit/inputs.jsonl`` below a URI, which no command publishes or copies. A line belongs to a part if the hashes of
-its shards match: lines that another build left are ignored.
+``.datasetkit/inputs.jsonl`` below a URI, which no command publishes or copies. A line belongs to a part if the hashes
+of its shards match: lines that another build left are ignored.
 """
 
 from __future__ import annotations

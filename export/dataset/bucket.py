@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from datasetkit.core.errors import BusyError, OutputError
 from datasetkit.core.paths import BESIDE, Place
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.dataset.accounts import accounts_path, write_accounts
-from datasetkit.export.dataset.bucket_exchange import BucketExchange, remove_all
+from datasetkit.export.dataset.bucket_exchange import PLAN, BucketExchange, remove_all
 from datasetkit.export.dataset.bucket_journal import BucketJournal
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.leases import Lease, Leases
@@ -31,6 +31,12 @@ from datasetkit.runtime.engines.shards import Shard
 _LOCKS = "locks"
 _ALL = "all"
 _SHARD_LOCK = re.compile(r"shard-(\d+)-of-(\d+)")
+
+
+def has_unfinished(names: Collection[str]) -> bool:
+    """Whether a prefix with these files has no dataset yet, or is just being exchanged."""
+    is_begun = any(name.startswith(f"{JOURNAL}/") and name.endswith(f"/{PLAN}") for name in names)
+    return is_begun or (f"{JOURNAL}/{STATE}" in names and MANIFEST_NAME not in names)
 
 
 class BuildBucket(Output):

@@ -29,7 +29,7 @@ from tests.killing import forked
 from tests.pipeline.builders import contents, make_image
 from tests.pipeline.killing import source_of, warm_up
 
-ACCOUNTS = ".datasetkit/inputs.jsonl"
+BESIDE = {".datasetkit/inputs.jsonl", ".datasetkit/build.json"}
 
 
 def kill_at(moment: int, when: str) -> None:
@@ -49,7 +49,7 @@ def kill_at(moment: int, when: str) -> None:
 
 
 def published(bucket: Bucket, prefix: str) -> dict[str, bytes]:
-    return {name: data for name, data in bucket.contents(prefix).items() if name != ACCOUNTS}
+    return {name: data for name, data in bucket.contents(prefix).items() if name not in BESIDE}
 
 
 def main(bucket: Bucket, folder: Path, name: str, when: str, stride: int) -> int:
@@ -78,7 +78,7 @@ def main(bucket: Bucket, folder: Path, name: str, when: str, stride: int) -> int
             bucket.delete(f"{prefix}/{key}")
         if before:
             bucket.upload(base, prefix)
-            bucket.write(f"{prefix}/{ACCOUNTS}", accounts_path(base).read_bytes())
+            bucket.write(f"{prefix}/.datasetkit/inputs.jsonl", accounts_path(base).read_bytes())
         status = forked(partial(run, out), partial(kill_at, moment, when))
         found = bucket.contents(prefix)
         if status not in {0, -signal.SIGKILL}:

@@ -33,7 +33,7 @@ from datasetkit.pipeline.splits import split_by_hash
 from tests.buckets import Bucket
 from tests.conftest import REPOSITORY
 from tests.core.images import encode, noise
-from tests.pipeline.bucket_killing import ACCOUNTS, published
+from tests.pipeline.bucket_killing import BESIDE, published
 from tests.pipeline.builders import contents, folder_recipe, make_image, put
 from tests.pipeline.proxy import FaultyProxy
 from tests.processes import command
@@ -93,7 +93,7 @@ def test_bucket_has_the_bytes_of_a_local_build(
 ) -> None:
     built = dk.build(source, bucket.address("out"), part_size=PART, splits=SPLITS, overlay=False)
     assert published(bucket, "out") == expected
-    assert {*bucket.contents("out")} - {*expected} == {ACCOUNTS}
+    assert {*bucket.contents("out")} - {*expected} == BESIDE
     for name in expected:
         assert bucket.digest(f"out/{name}") == file_sha256(tmp_path / "expected" / name)
     assert not list(scratch.iterdir())
@@ -196,7 +196,7 @@ def test_driver_that_was_taken_over_publishes_nothing(
     # The parts that it built after that are of no build; the next one removes them.
     assert found.keys() > expected.keys()
     run(source, out)
-    assert {*bucket.contents("out")} == {*expected, ACCOUNTS}
+    assert {*bucket.contents("out")} == {*expected, *BESIDE}
 
 
 def test_driver_taken_over_during_the_exchange_stops(
@@ -236,7 +236,7 @@ def test_late_worker_damages_nothing(bucket: Bucket, source: Path, expected: dic
     # One that ends after the dataset was published leaves files that the next build removes.
     stray.note(name, part, StatisticsCounter(), (), None)
     run(source, out)
-    assert {*bucket.contents("out")} == {*expected, ACCOUNTS}
+    assert {*bucket.contents("out")} == {*expected, *BESIDE}
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_dataset_in_memory_equals_the_local_one(source: Path, expected: dict[str
     place = RemotePath(f"memory://built-{uuid.uuid4().hex}/out")
     run(source, place)
     files = {name: (place / name).read_bytes() for name in place.files()}
-    assert {name: data for name, data in files.items() if name != ACCOUNTS} == expected
+    assert {name: data for name, data in files.items() if name not in BESIDE} == expected
     elsewhere = RemotePath(f"memory://built-{uuid.uuid4().hex}/out")
     with pytest.raises(OutputError, match="all workers must see the same place"):
         run(source, elsewhere, engine="processes")

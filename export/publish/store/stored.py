@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.paths import BESIDE
 from datasetkit.core.remote import RemotePath
-from datasetkit.export.dataset.bucket import BuildBucket
+from datasetkit.export.dataset.bucket import has_unfinished
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, IMAGES, LEDGER_NAME, LICENSE_NAME, PAPERS, Manifest, Shard
 from datasetkit.export.dataset.output import JOURNAL
 from datasetkit.export.dataset.verification.papers import manifest_faults
@@ -29,11 +29,11 @@ def stored_files(place: RemotePath, manifest: Manifest, on_progress: OnProgress 
             read, or the size or the recorded digest of a shard does not match the manifest.
 
     """
-    if BuildBucket.find(place).published is None:
+    listed = place.files()
+    if has_unfinished(listed):
         raise BuiltFolderError(f"the build in {place} is not finished; run the same `datasetkit build` again first")
     if not manifest.shards:
         raise BuiltFolderError(f"{place} contains no records, so there is nothing to publish; {LEDGER_NAME} says why")
-    listed = place.files()
     if missing := [name for name in PAPERS if name not in listed]:
         raise BuiltFolderError(f"{place} has no {missing[0]}; rebuild it with --overwrite")
     names = [*PAPERS, *(name for name in _optional(manifest) if name in manifest.files or name in listed)]
