@@ -77,7 +77,7 @@ def publish(out: Path) -> None:
     with BuildFolder(out, identity()) as folder:
         folder.resume()
         manifest = folder.publish(())
-        describe(folder.parts.new, manifest, folder.parts.statistics(), REASON_MEANINGS, folder.former_card)
+        describe(folder.papers, manifest, folder.parts.statistics(), REASON_MEANINGS, folder.former_card)
         folder.close()
     print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,16 @@ from moto.server import ThreadedMotoServer
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "hush-hush", "AWS_DEFAULT_REGION": "us-east-1"}
 SILENT = {"AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def client_of(address: str) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name=CREDENTIALS["AWS_DEFAULT_REGION"],
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    )
 
 
 class ObjectStore:
@@ -22,13 +33,7 @@ class ObjectStore:
         self._server.start()
         host, port = self._server.get_host_and_port()
         self.environment = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", **CREDENTIALS, **SILENT}
-        self.client: Any = boto3.client(
-            "s3",
-            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
-            region_name=CREDENTIALS["AWS_DEFAULT_REGION"],
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        )
+        self.client = client_of(self.environment["AWS_ENDPOINT_URL"])
 
     def stop(self) -> None:
         self._server.stop()
@@ -37,11 +42,20 @@ class ObjectStore:
 class Bucket:
     """One bucket of the server."""
 
-    def __init__(self, store: ObjectStore, name: str) -> None:
-        self._client = store.client
-        self.environment = store.environment
+    def __init__(self, client: Any, environment: dict[str, str], name: str) -> None:
+        self._client = client
+        self.environment = environment
         self.name = name
-        self._client.create_bucket(Bucket=name)
+
+    @classmethod
+    def create(cls, store: ObjectStore, name: str) -> Bucket:
+        store.client.create_bucket(Bucket=name)
+        return cls(store.client, store.environment, name)
+
+    @classmethod
+    def of_environment(cls, name: str) -> Bucket:
+        """A bucket of a server in another process."""
+        return cls(client_of(os.environ["AWS_ENDPOINT_URL"]), dict(os.environ), name)
 
     def address(self, key: str = "") -> str:
         return f"s3://{self.name}/{key}" if key else f"s3://{self.name}"
@@ -69,6 +83,10 @@ class Bucket:
         """When each object below a prefix was written, by its whole key."""
         answer = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix)
         return {item["Key"]: item["LastModified"] for item in answer.get("Contents", ())}
+
+    def digest(self, key: str) -> str | None:
+        """What the metadata of an object say of its bytes."""
+        return self._client.head_object(Bucket=self.name, Key=key)["Metadata"].get("sha256")
 
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=self.name, Key=key)

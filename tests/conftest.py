@@ -121,4 +121,4 @@ def bucket(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Bucket
 
     for name, value in object_store.environment.items():
         monkeypatch.setenv(name, value)
-    return Bucket(object_store, f"bucket-{uuid.uuid4().hex}")
+    return Bucket.create(object_store, f"bucket-{uuid.uuid4().hex}")

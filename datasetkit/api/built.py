@@ -16,7 +16,7 @@ from datasetkit.core.addresses import HubAddress, check_written, hub_address
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError, OutputError
 from datasetkit.core.files import real_path
 from datasetkit.core.pages import check_page
-from datasetkit.core.paths import as_place, path_text
+from datasetkit.core.paths import Place, as_place, path_text
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
 from datasetkit.core.text import counted
@@ -83,7 +83,7 @@ class Built(Result):
             DatasetkitError: there is no manifest, or datasetkit did not write it.
 
         """
-        if isinstance(self.path, Path):
+        if not isinstance(self.path, HubAddress):
             return Manifest.read(self.path)
         with self._files() as files:
             return Manifest.read(files.papers)
@@ -128,7 +128,7 @@ class Built(Result):
         """Yield the summary that ``datasetkit build`` prints: counts, drops with their reasons, hints."""
         from datasetkit.export.dataset.summary import summary_lines
 
-        yield from summary_lines(self._folder, self.manifest)
+        yield from summary_lines(self._folder if isinstance(self.path, HubAddress) else self.path, self.manifest)
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts of what was read, kept, dropped and passed over, and the work of a build's stages."""
@@ -143,7 +143,7 @@ class Built(Result):
             "passed_over": [item.to_json() for item in manifest.passed_over],
             "schema_version": manifest.schema_version,
             "code_version": manifest.code_version,
-            **({"may_pass_later": may_pass_later(self.path, manifest)} if isinstance(self.path, Path) else {}),
+            **({} if isinstance(self.path, HubAddress) else {"may_pass_later": may_pass_later(self.path, manifest)}),
             **({} if self.work is None else {"work": self.work.as_json()}),
         }
 
@@ -316,7 +316,8 @@ class Built(Result):
         """
         from datasetkit.export.publish.publishing import publish
 
-        given = {"folder": self._folder, "repository": repository, **options}
+        folder = self._folder if isinstance(self.path, HubAddress) else self.path
+        given = {"folder": folder, "repository": repository, **options}
         return publish(PushOptions.checked(given), on_progress)
 
     @property
@@ -324,7 +325,7 @@ class Built(Result):
         if isinstance(self.path, Path):
             return self.path
         raise BuiltFolderError(
-            f"{self.path} is not a folder; only verify reads remote datasets: download it, and open its folder"
+            f"{self.path} is not a folder; only verify and push read remote datasets: download it, and open its folder"
         )
 
     @contextmanager
@@ -355,12 +356,12 @@ class BuiltShard(Built):
     """What one job of an array built, while others are missing; the dataset in the folder cannot be used yet.
 
     Args:
-        path: folder of the dataset.
+        path: folder or URI of the dataset.
         shard: which shard, as ``INDEX/COUNT``.
 
     """
 
-    def __init__(self, path: Path, shard: str) -> None:
+    def __init__(self, path: Place, shard: str) -> None:
         super().__init__(path)
         self.shard = shard
 

@@ -59,7 +59,7 @@ def push(options: PushOptions, screen: Screen) -> None:
     from datasetkit.export.publish.publishing import publish  # imports the Hub client, which only this command needs
 
     if not options.adapter:
-        open_built(options.folder)  # explains what is wrong with a folder that is not a dataset
+        open_built(str(options.folder))  # explains what is wrong with a folder that is not a dataset
     with screen.progress(unit="bytes", kept="files already sent are kept") as bar:
         pushed = publish(options, bar)
     screen.show(pushed)

@@ -1,8 +1,8 @@
 """URIs and Hub names, as users write them. Owns the allowed schemes, and the spellings of a repository on the Hub.
 
 Everything that takes a path or URI asks this module: :func:`split_address` for ``s3://bucket/prefix`` and similar URIs,
-:func:`hub_address` for every spelling of a repository on the Hugging Face Hub. The Hub is not a store: only ``push``
-writes to it.
+:func:`hub_address` for every spelling of a repository on the Hugging Face Hub. A repository is not a store: only
+``push`` writes to it. A bucket of the Hub, ``hf://buckets/user/name``, is one.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _MISSPELT = re.compile(rf"(?P<scheme>{'|'.join(sorted(SCHEMES))})(?::/*|//)(?P<r
 _SECRET = re.compile(r"[^/@]*:[^/@]*@")
 _USER = re.compile(r"[^/@]*@")
 _WEB = ("http", "https")
+_BUCKETS = "buckets/"
 _PART = r"[A-Za-z0-9_][\w.-]*"
 _KINDS = {"dataset": "datasets", "model": "models"}
 _NAME = re.compile(rf"(?P<kind>(?:{'|'.join(_KINDS.values())})/)?(?P<id>{_PART}/{_PART})/?(?:@(?P<revision>\S+))?")
@@ -83,9 +84,11 @@ def check_written(scheme: str, place: object) -> None:
     """Refuse URIs that cannot be written, or only by ``push``.
 
     Raises:
-        AddressError: the scheme is not one of :data:`WRITTEN_SCHEMES`.
+        AddressError: the scheme is not one of :data:`WRITTEN_SCHEMES`, nor the URI in a bucket of the Hub.
 
     """
+    if scheme == "hf" and str(place).partition("://")[2].startswith(_BUCKETS):
+        return
     if scheme == "hf":
         raise AddressError(f"{place} is on the Hub, to which only `datasetkit push FOLDER user/name` writes")
     if scheme not in WRITTEN_SCHEMES:
@@ -182,6 +185,8 @@ def _hub_uri(value: str, repo_type: RepoType) -> str | None:
         return f"hf://{kind}{name['id']}" + (f"@{quote(name['revision'], safe='')}" if name["revision"] else "")
     split = split_address(value)
     scheme, rest = split or ("https", value)
+    if scheme == "hf" and rest.startswith(_BUCKETS):
+        return None
     if scheme == "hf":
         return f"hf://{rest.lstrip('/')}"
     rest = rest.partition("?")[0]

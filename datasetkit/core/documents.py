@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from datasetkit.core.errors import DatasetkitError
+from datasetkit.core.paths import Place
 from datasetkit.core.text import one_line
 
 _MOST_YAML_BYTES = 2**20
@@ -80,7 +81,7 @@ def load_json(text: str | bytes) -> Any:
         raise DocumentError("brackets are nested too deeply") from None
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Place) -> Any:
     """Read a JSON file as plain values; see :func:`load_json`. Errors name the file."""
     try:
         return load_json(_content(path))
@@ -88,7 +89,7 @@ def read_json(path: Path) -> Any:
         raise DocumentError(f"{path} is not JSON: {error}") from None
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Place) -> bytes:
     try:
         return path.read_bytes()
     except ValueError as error:  # a null byte

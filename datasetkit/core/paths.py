@@ -20,6 +20,7 @@ from typing import IO
 
 from datasetkit.core.addresses import LOCAL_SCHEMES, check_public, split_address
 from datasetkit.core.errors import AddressError, UnusableError
+from datasetkit.core.files import real_path
 from datasetkit.core.ledger import DropReason, PassedOverCounts, PassedOverKind
 from datasetkit.core.remote import RemotePath
 
@@ -30,7 +31,9 @@ _MOST_NAMES = 1000
 # Notes of `datasetkit export` on what it wrote; hidden, so that readers of whole folders skip them.
 EXPORT_MARKER = ".datasetkit-export.json"
 EXPORT_JOURNAL = ".datasetkit-export-journal.json"
-_NOTES = frozenset({EXPORT_MARKER, EXPORT_JOURNAL})
+# Folder in an object store for what belongs to a dataset and is not published; also hidden.
+BESIDE = ".datasetkit"
+_NOTES = frozenset({EXPORT_MARKER, EXPORT_JOURNAL, BESIDE})
 
 
 def path_text(value: object) -> str:
@@ -97,6 +100,24 @@ def path_inside(folder: Place, name: str) -> Place:
     except UnicodeEncodeError:
         raise UnusableError(DropReason.UNREADABLE, f"{name!r} is not a valid path") from None
     return folder / PurePosixPath(name)
+
+
+def path_beside(place: Place, name: str) -> Place:
+    """Return the path of a file that belongs to a dataset and is not published.
+
+    It is hidden next to a folder, and in a hidden folder below a URI, since there may be nothing next to it.
+    """
+    if isinstance(place, RemotePath):
+        return place / BESIDE / name
+    whole = real_path(place)
+    return whole.parent / f".{whole.name}.{name}"
+
+
+def is_inside(place: Place, folder: Place) -> bool:
+    """Return whether a place is a folder, or below it; links are followed."""
+    if isinstance(place, Path) and isinstance(folder, Path):
+        return real_path(place).is_relative_to(real_path(folder))
+    return type(place) is type(folder) and f"{place}/".startswith(f"{folder}/")
 
 
 def leads_out(name: str) -> bool:

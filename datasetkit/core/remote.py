@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any
@@ -20,7 +21,10 @@ from datasetkit.core.addresses import check_written
 from datasetkit.core.stores import S3_PROTOCOLS, failures, open_store, with_hint
 
 _BUFFER_BYTES = 2**20
+_COPY_BYTES = 2**23
 _DIGEST_KEY = "sha256"
+# S3 answers so while somebody else is writing the same file under a condition.
+_MOST_CONFLICTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,12 @@ class RemotePath:
         return PurePosixPath(str(self)).name
 
     @property
+    def parent(self) -> RemotePath:
+        """The folder that contains it; the base URI is in itself."""
+        below = PurePosixPath(self._below).parent.as_posix()
+        return RemotePath(self._base, "" if below == "." else below)
+
+    @property
     def parted(self) -> tuple[RemotePath, str]:
         """The parts of the path, beginning with the base URI."""
         return RemotePath(self._base), self._below
@@ -122,11 +132,27 @@ class RemotePath:
             data: bytes = store.cat_file(path)
         return data
 
+    def fetch(self, target: Path) -> None:
+        """Download the whole file."""
+        with self.open() as remote, target.open("wb") as local:
+            shutil.copyfileobj(remote, local, _COPY_BYTES)
+
     def read_range(self, start: int, end: int) -> bytes:
         """Return the bytes from ``start`` up to, but not including, ``end``."""
         with self._located() as (store, path):
             data: bytes = store.cat_file(path, start=start, end=end)
         return data
+
+    def children(self) -> set[str]:
+        """Return the names of the files and folders directly below; none if there is nothing."""
+        with suppress(FileNotFoundError), self._located() as (store, root):
+            store.invalidate_cache()
+            names = store.ls(root, detail=False)
+            store.invalidate_cache()
+            prefix = root.rstrip("/") + "/"
+            found = (name.removeprefix(prefix).rstrip("/") for name in names if name.startswith(prefix))
+            return {name for name in found if name}
+        return set()
 
     def files(self) -> dict[str, int]:
         """Return all files below with their sizes, by name relative to this folder; may be empty."""
@@ -188,11 +214,60 @@ class RemotePath:
         with self._located() as (store, path):
             store.pipe_file(path, data)
 
-    def remove(self) -> None:
-        """Delete one file."""
+    def create(self, data: bytes) -> bool:
+        """Write a small file unless there is one; return whether this call did.
+
+        Of several processes one does, where the store has conditional writes: S3, Google Cloud Storage and Azure have
+        them, some other stores with the protocol of S3 ignore them, and a bucket of the Hub has none: there, the file
+        is written unless it was there a moment before. ``data`` must differ between processes: a request that is
+        repeated after a lost response would otherwise fail because of itself.
+        """
         check_written(self.protocol, self)
+        if not self.has_conditions:
+            if self.exists():
+                return False
+            self.write_bytes(data)
+            return True
+        for _ in range(_MOST_CONFLICTS):
+            try:
+                with self._located() as (store, path):
+                    store.pipe_file(path, data, mode="create")
+            except PermissionError:
+                raise
+            except OSError as error:
+                failure = error
+            else:
+                return True
+            with suppress(FileNotFoundError):
+                return self.read_bytes() == data
+        raise failure
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether the store's package can write a file on the condition that there is none."""
+        return self.protocol != "hf"
+
+    def copy_to(self, target: RemotePath, sha256: str) -> None:
+        """Copy a file within the store, which does so itself; ``sha256`` is that of its bytes.
+
+        Raises:
+            FileNotFoundError: it does not exist.
+
+        """
+        check_written(target.protocol, target)
+        # S3 copies metadata, except those of files that are too large for a single request.
+        beside = {"Metadata": {_DIGEST_KEY: sha256}} if self.keeps_digests else {}
         with self._located() as (store, path):
+            store.cp_file(path, target._path_in(open_store(target._base)[1]), **beside)
+
+    def remove(self) -> None:
+        """Delete one file, if there is one."""
+        check_written(self.protocol, self)
+        with suppress(FileNotFoundError), self._located() as (store, path):
             store.rm_file(path)
+
+    def _path_in(self, root: str) -> str:
+        return f"{root}/{self._below}" if self._below else root
 
     def _has_mode(self, test: Callable[[int], bool]) -> bool:
         try:
@@ -208,7 +283,7 @@ class RemotePath:
         """
         try:
             store, root = open_store(self._base)
-            yield store, f"{root}/{self._below}" if self._below else root
+            yield store, self._path_in(root)
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "does not exist", str(self)) from error
         except PermissionError as error:

@@ -13,12 +13,21 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, LiteralString, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+)
 from pydantic_core import to_jsonable_python
 
 from datasetkit.core.documents import DocumentError, load_yaml
 from datasetkit.core.errors import DatasetkitError, PluginError, RecipeError, UnknownNameError
-from datasetkit.core.paths import as_place
+from datasetkit.core.paths import Place, as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import one_line
 from datasetkit.runtime.devices import check_device
@@ -274,6 +283,15 @@ def read_several(value: object) -> object:
 
 
 Several = BeforeValidator(read_several)
+
+
+def _read_place(value: object) -> Place:
+    if not isinstance(value, str | Place):
+        raise ValueError("give a path, or a URI such as s3://bucket/prefix")  # noqa: TRY004 - for pydantic
+    return as_place(value)
+
+
+AnyPlace = Annotated[Place, PlainValidator(_read_place)]
 
 
 def local_only(refusal: Callable[[RemotePath], DatasetkitError]) -> BeforeValidator:

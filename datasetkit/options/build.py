@@ -7,10 +7,23 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from datasetkit.core.addresses import check_written
 from datasetkit.core.errors import OutputError, RecipeError
-from datasetkit.options.base import Device, Dtype, InstanceOptions, Options, PartOptions, Settings, Typed, local_only
+from datasetkit.core.paths import Place
+from datasetkit.core.remote import RemotePath
+from datasetkit.options.base import (
+    AnyPlace,
+    Device,
+    Dtype,
+    InstanceOptions,
+    Options,
+    PartOptions,
+    Settings,
+    Typed,
+    local_only,
+)
 from datasetkit.options.engines import EngineOptions
 from datasetkit.options.models import PART_REGISTRIES
 from datasetkit.options.presets import preset
@@ -50,15 +63,13 @@ class Placement(Options):
         return 4 * max(self.captioner_batch, self.detector_batch, self.segmenter_batch)
 
 
-# A build resumes by renaming and locking files, which object stores cannot do.
-_OutputFolder = Annotated[
-    Path,
-    local_only(
-        lambda path: OutputError(
-            f"--out {path} is remote; build into a folder, then send it: datasetkit push FOLDER {path}"
-        )
-    ),
-]
+def _written(place: Place) -> Place:
+    if isinstance(place, RemotePath):
+        check_written(place.protocol, place)
+    return place
+
+
+OutputPlace = Annotated[AnyPlace, AfterValidator(_written), Typed(metavar="PATH|URI")]
 
 
 class RunOptions(EngineOptions, Placement):
@@ -66,8 +77,8 @@ class RunOptions(EngineOptions, Placement):
 
     panel: ClassVar[str | None] = None
 
-    out: _OutputFolder
-    """Output folder."""
+    out: OutputPlace
+    """Output folder, or a prefix in an object store, such as s3://bucket/prefix."""
     overwrite: bool = False
     """Replace another build in OUT."""
     retry_failed: bool = False

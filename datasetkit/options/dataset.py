@@ -8,13 +8,15 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr
 
 from datasetkit.core.errors import BuiltFolderError
-from datasetkit.options.base import Options, Several, Typed, local_only
+from datasetkit.options.base import AnyPlace, Options, Several, Typed, local_only
 from datasetkit.options.engines import WorkerOptions
 
 _BuiltFolder = Annotated[
     Path,
     local_only(
-        lambda path: BuiltFolderError(f"{path} is not a folder on this machine; only verify reads remote datasets")
+        lambda path: BuiltFolderError(
+            f"{path} is not a folder on this machine; only verify and push read remote datasets"
+        )
     ),
     Typed("FOLDER", is_argument=True),
 ]
@@ -60,11 +62,11 @@ class ExportOptions(BuiltOptions, WorkerOptions):
     """Replace an earlier export in DEST."""
 
 
-class PushOptions(BuiltOptions):
+class PushOptions(Options):
     """What to publish, where and how."""
 
-    folder: _BuiltFolder
-    """Folder that `datasetkit build` wrote, or, with --adapter, the folder of a tuned adapter."""
+    folder: Annotated[AnyPlace, Typed("FOLDER|URI", is_argument=True)]
+    """Folder or URI that `datasetkit build` wrote, or, with --adapter, the folder of a tuned adapter."""
     repository: Annotated[str, Typed("USER/NAME|URI", is_argument=True)]
     """Hub repository, by name or URL, or s3://bucket/prefix."""
     adapter: bool = False

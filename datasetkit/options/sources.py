@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, SerializeAsAny, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 from pydantic_core import PydanticCustomError
 
 from datasetkit.core.addresses import hub_address
-from datasetkit.core.paths import Place, as_place
+from datasetkit.core.paths import as_place
 from datasetkit.options.base import (
     BEFORE,
     EITHER_OR_BOTH,
+    AnyPlace,
     Commas,
     InstanceOptions,
     PartOf,
@@ -29,15 +30,8 @@ from datasetkit.options.base import (
 )
 from datasetkit.runtime.registry import Builtin, Registry
 
-
-def _place(value: object) -> Place:
-    if not isinstance(value, str | Place):
-        raise ValueError("give a path, or a URI such as s3://bucket/prefix")  # noqa: TRY004 - for pydantic
-    return as_place(value)
-
-
-PlaceOption = Annotated[Place, PlainValidator(_place), Typed(metavar="PATH|URI")]
-Places = Annotated[tuple[Annotated[Place, PlainValidator(_place)], ...], Commas, Typed("PATH|URI", is_argument=True)]
+PlaceOption = Annotated[AnyPlace, Typed(metavar="PATH|URI")]
+Places = Annotated[tuple[AnyPlace, ...], Commas, Typed("PATH|URI", is_argument=True)]
 
 
 class SourceOptions(PartOptions):
@@ -147,7 +141,7 @@ class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
     """
 
     name: Literal["folder"] = "folder"
-    folder: Annotated[Place, PlainValidator(_place), Typed("PATH|URI", is_argument=True)]
+    folder: Annotated[AnyPlace, Typed("PATH|URI", is_argument=True)]
     """Folder of images, with metadata.jsonl, .csv or .parquet, or with NAME.txt next to NAME.jpg."""
     metadata: str | None = None
     """Name of the metadata files, such as captions.csv.  [default: metadata.jsonl, .csv, .tsv or .parquet]"""

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 from datasetkit import __version__
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import OutputError, RecipeError
-from datasetkit.core.files import real_path
-from datasetkit.core.paths import Place
+from datasetkit.core.paths import Place, is_inside
 from datasetkit.core.protocols import Source
 from datasetkit.core.schema import SCHEMA_VERSION
 from datasetkit.core.text import listed
-from datasetkit.export.dataset.folder import BuildFolder, Found, check_free, wait_for_turn
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.output import Found, Output
+from datasetkit.export.dataset.outputs import check_free, open_output, wait_for_turn
 from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import FolderOptions, HubOptions, ParquetOptions
@@ -42,7 +41,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
     Args:
         recipe: what to build. Equal recipes and equal input yield equal bytes, except for the rounding of models on
             other devices or in other batches.
-        run: the output folder, and how to build.
+        run: where and how to build.
         on_progress: called before and after models are loaded, at the start and after every entry.
 
     Returns:
@@ -53,7 +52,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         SourceFailedError: the source failed while it was read; what is finished is kept.
         RecipeError: models would replace the source's objects, or have nothing to do.
         ModelError: a model cannot be loaded.
-        OutputError: the folder contains something else.
+        OutputError: OUT contains something else, or another process is building there.
         PluginError: a plug-in cannot be created, or fails.
         EngineError: no worker can be kept alive.
 
@@ -79,35 +78,35 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         if recipe.grounding is not None:
             models = _load(engine, work, recipe, on_progress)
             identity = replace(identity, models=models)
-        with _open_folder(run, identity) as folder:
-            job = Job(folder, recipe, run, opened, inputs, engine, work, models, on_progress)
-            is_complete = _carry_out(job, folder, run, is_stale=is_stale)
+        with _open_output(run, identity) as output:
+            job = Job(output, recipe, run, opened, inputs, engine, work, models, on_progress)
+            is_complete = _carry_out(job, output, run, is_stale=is_stale)
     return Manifest.read(run.out) if is_complete else None
 
 
-def _carry_out(job: Job, folder: BuildFolder, run: RunOptions, *, is_stale: bool) -> bool:
-    """Do what there is to do in a folder; return whether the dataset is complete."""
-    if folder.is_blocked:
+def _carry_out(job: Job, output: Output, run: RunOptions, *, is_stale: bool) -> bool:
+    """Do what there is to do in OUT; return whether the dataset is complete."""
+    if output.is_blocked:
         logger.warning("the build that is to replace the dataset in %s is unfinished", run.out)
     if is_stale:
-        folder.begin("update")
-    if folder.task == "retry" and run.own_shard is not None:
+        output.begin("update")
+    if output.task == "retry" and run.own_shard is not None:
         raise RecipeError(f"{run.out}: an unfinished --retry-failed is not for the jobs of an array; leave out --shard")
-    is_done = folder.is_complete and not folder.is_blocked
-    if folder.task in {"build", "update"} and not job.carry_out():
+    is_done = output.is_complete and not output.is_blocked
+    if output.task in {"build", "update"} and not job.carry_out():
         return False
-    if run.retry_failed and folder.published is not None and any(map(is_failed, folder.published.parts)):
-        folder.begin("retry")
-    if folder.task == "retry":
+    if run.retry_failed and output.published is not None and any(map(is_failed, output.published.parts)):
+        output.begin("retry")
+    if output.task == "retry":
         job.carry_out()
     elif is_done:
         logger.info("%s is complete already; nothing to do", run.out)
     return True
 
 
-def _open_folder(run: RunOptions, identity: BuildIdentity) -> BuildFolder:
-    def open_now() -> BuildFolder:
-        return BuildFolder(run.out, identity, overwrite=run.overwrite, shard=run.own_shard)
+def _open_output(run: RunOptions, identity: BuildIdentity) -> Output:
+    def open_now() -> Output:
+        return open_output(run.out, identity, overwrite=run.overwrite, shard=run.own_shard)
 
     return open_now() if run.own_shard is None else wait_for_turn(open_now)
 
@@ -193,19 +192,19 @@ def _pinned(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"source": source.model_copy(update={"revision": commit})})
 
 
-def _check_place(recipe: Recipe, out: Path) -> None:
+def _check_place(recipe: Recipe, out: Place) -> None:
     folders: tuple[Place, ...] = ()
     if isinstance(recipe.source, FolderOptions):
         folders = (recipe.source.folder,)
     elif isinstance(recipe.source, ParquetOptions):
         folders = recipe.source.files
-    if any(isinstance(folder, Path) and real_path(out).is_relative_to(real_path(folder)) for folder in folders):
+    if any(is_inside(out, folder) for folder in folders):
         raise OutputError(
             f"{out} is inside the source's folder, so the next build would read its images; give another --out"
         )
 
 
-def _check_names(identity: BuildIdentity, out: Path) -> None:
+def _check_names(identity: BuildIdentity, out: Place) -> None:
     """Refuse names that cannot be written in UTF-8 before anything is built."""
     try:
         json.dumps([identity.to_json(), str(out)], ensure_ascii=False).encode()

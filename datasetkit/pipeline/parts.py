@@ -6,18 +6,18 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import OutputError, RecordError, SourceError, SourceFailedError
 from datasetkit.core.label_map import Category, LabelMap, check_label_map
 from datasetkit.core.ledger import DropReason, PassedOver
+from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Entry, Source
 from datasetkit.core.text import counted, listed
 from datasetkit.export.dataset.accounts import Account, read_accounts
 from datasetkit.export.dataset.describe import describe
-from datasetkit.export.dataset.folder import BuildFolder
 from datasetkit.export.dataset.manifest import Manifest, Part
+from datasetkit.export.dataset.output import Output
 from datasetkit.export.dataset.work_log import write_work_log
 from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe
@@ -55,20 +55,20 @@ def total_entries(source: Source, recipe: Recipe) -> int:
 
 
 def changes_since(
-    folder: Path, published: Manifest, recipe: Recipe, source: Source, inputs: Inputs, *, is_update: bool
+    place: Place, published: Manifest, recipe: Recipe, source: Source, inputs: Inputs, *, is_update: bool
 ) -> list[str]:
     """Compare the files of a source with those that a dataset was built from; return the changes in words.
 
     Files about which nothing was recorded count as changed for an update, and as unchanged otherwise.
     """
-    accounts = read_accounts(folder, published)
+    accounts = read_accounts(place, published)
     other = [] if published.source_fingerprint == inputs.fingerprint else [f"{INDEX} differs"]
     if not accounts:
         if other or not inputs.places(next(parts_of(source, recipe), ())):
             return other
         unknown = "the files that it was built from were not recorded"
         if not is_update:
-            logger.info("%s: %s; --update rebuilds it and records them", folder, unknown)
+            logger.info("%s: %s; --update rebuilds it and records them", place, unknown)
         return [unknown] if is_update else []
     changes: dict[str, str] = {}
     count = 0
@@ -101,7 +101,7 @@ class Job:
     """The work to do in a folder, part by part.
 
     Args:
-        folder: the output folder.
+        output: OUT, open for this build.
         recipe: what to build.
         run: how to build.
         opened: the source and its helpers.
@@ -115,7 +115,7 @@ class Job:
 
     def __init__(
         self,
-        folder: BuildFolder,
+        output: Output,
         recipe: Recipe,
         run: RunOptions,
         opened: Opened,
@@ -125,8 +125,8 @@ class Job:
         models: tuple[ModelIdentity, ...] | None,
         on_progress: OnProgress,
     ) -> None:
-        self._folder = folder
-        self._store = folder.parts
+        self._output = output
+        self._store = output.parts
         self._recipe = recipe
         self._run = run
         self._opened = opened
@@ -164,28 +164,28 @@ class Job:
             raise failed from error
 
     def _build_all(self) -> bool:
-        folder, store = self._folder, self._store
-        folder.resume()
-        former = {part.index: part for part in folder.published.parts} if folder.published else {}
-        self._accounts = read_accounts(folder.folder, folder.published) if folder.published else {}
+        output, store = self._output, self._store
+        output.resume()
+        former = {part.index: part for part in output.published.parts} if output.published else {}
+        self._accounts = read_accounts(output.place, output.published) if output.published else {}
         self._cut = self._find_cut()
         self._build_missing(former)
-        if self._shard is not None and not (folder.rejoin() and self._is_whole()):
+        if self._shard is not None and not (output.rejoin() and self._is_whole()):
             return False
         store.forget([index for index in store.whole if index >= self._count])
-        if folder.task == "retry":
+        if output.task == "retry":
             self._keep_fuller(former)
             if store.whole == former:
-                folder.discard()
+                output.discard()
                 return True
         else:
             self._check_losses()
         stray = self._source.stray_drops() if hasattr(self._source, "stray_drops") else ()
-        manifest = folder.publish(
+        manifest = output.publish(
             stray, _passed_over(self._source, self._recipe), _label_map(self._source, self._recipe)
         )
-        describe(store.new, manifest, store.statistics(), REASON_MEANINGS, folder.former_card)
-        folder.close()
+        describe(output.papers, manifest, store.statistics(), REASON_MEANINGS, output.former_card, output.shard)
+        output.close()
         return True
 
     def _build_missing(self, former: Mapping[int, Part]) -> None:
@@ -198,7 +198,7 @@ class Job:
         if self._run.finish:
             count = 1 + sum(1 for _ in missing)
             raise OutputError(
-                f"{self._folder.folder}: {counted(count, 'part')} of {self._count} {'is' if count == 1 else 'are'} not "
+                f"{self._output.place}: {counted(count, 'part')} of {self._count} {'is' if count == 1 else 'are'} not "
                 f"built, the first is {first.index}; run the jobs of the array again, or leave out --finish, which "
                 "builds them here"
             )
@@ -213,13 +213,18 @@ class Job:
             schedule.done(event.task)
             if isinstance(event.task.payload, PartTask):
                 self._finish(event.task, event.result, progress)
-        write_work_log(self._folder.folder, progress.work.as_json())
+        write_work_log(self._output.place, progress.work.as_json())
 
     def _finish(self, task: Task, result: PartResult, progress: PartsProgress) -> None:
         index = task.payload.index
         if result.error is not None:
             raise result.error
-        self._store.load(index)
+        self._output.check_turn()
+        if self._store.load(index) is None:
+            raise OutputError(
+                f"{self._output.place}: a worker has finished part {index}, but it is not there; all workers must see "
+                "the same place"
+            )
         self._failures.add(index, result.failures)
         progress.done(task, result.progress)
 
@@ -265,10 +270,10 @@ class Job:
         """Return whether a published part is kept without reading anything."""
         if not self._fits(part):
             return False
-        if self._folder.task == "retry":
+        if self._output.task == "retry":
             return not is_failed(part)
         account = self._accounts.get(part.index)
-        return self._folder.task == "update" and account is not None and not self._inputs.changes(entries, account)
+        return self._output.task == "update" and account is not None and not self._inputs.changes(entries, account)
 
     def _find_cut(self) -> Cut | None:
         """Hash all images and divide them by exact shares, if these are requested."""
@@ -323,7 +328,7 @@ class Job:
 
     def _check_losses(self) -> None:
         """Refuse to replace a dataset by a build of its source without the records that could not be read this time."""
-        published, store = self._folder.published, self._store
+        published, store = self._output.published, self._store
         if published is None or published.recipe["source"]["name"] != self._recipe.source.name:
             return
         former = {part.index: part for part in published.parts}
@@ -337,7 +342,7 @@ class Job:
         if lost := [name for part in published.parts if failed for name in store.kept_ids(part) if name in failed]:
             store.forget({failed[name][0] for name in lost})
             raise SourceFailedError(
-                f"{counted(len(lost), 'record')} of the dataset in {self._folder.folder} could not be read this time: "
+                f"{counted(len(lost), 'record')} of the dataset in {self._output.place} could not be read this time: "
                 f"{listed([f'{name} ({failed[name][1]})' for name in lost])}; the dataset is kept as it is (to build "
                 "without them, give another --out, or delete it)"
             )
@@ -345,7 +350,7 @@ class Job:
             sum(part.tally.kept["record"] for part in parts) for parts in (published.parts, store.whole.values())
         )
         if now < before:
-            logger.warning("%s held %s before, and now holds %d", self._folder.folder, counted(before, "record"), now)
+            logger.warning("%s held %s before, and now holds %d", self._output.place, counted(before, "record"), now)
 
 
 def _passed_over(source: Source, recipe: Recipe) -> tuple[PassedOver, ...]:

@@ -12,7 +12,7 @@ from pyarrow import ArrowException
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import ModelError, SourceError, SourceFailedError
 from datasetkit.core.protocols import Entry
-from datasetkit.export.dataset.folder import open_parts
+from datasetkit.export.dataset.outputs import open_parts
 from datasetkit.export.dataset.part import PartWriter
 from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe

@@ -1,30 +1,31 @@
-"""State of the input files of each part. Owns the file that records it next to OUT, and is never published.
+"""State of the input files of each part. Owns the file that records it, and is never published.
 
-A built folder contains no times and no local folder names, so these are in ``.NAME.inputs.jsonl`` next to it. A line
-belongs to a part if the hashes of its shards match: lines that another build left are ignored.
+A built folder contains no times and no local folder names, so these are in ``.NAME.inputs.jsonl`` next to it, and in
+``.datasetkit/inputs.jsonl`` below a URI, which no command publishes or copies. A line belongs to a part if the hashes
+of its shards match: lines that another build left are ignored.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from datasetkit.core.documents import load_json
-from datasetkit.core.files import real_path, whole_file
+from datasetkit.core.files import whole_file
+from datasetkit.core.paths import Place, path_beside, read_part
 from datasetkit.export.dataset.manifest import Manifest, Part
 
 logger = logging.getLogger(__name__)
 Account = dict[str, Any]
 
 
-def accounts_path(folder: Path) -> Path:
-    """Return the path of the accounts of a built folder."""
-    whole = real_path(folder)
-    return whole.parent / f".{whole.name}.inputs.jsonl"
+def accounts_path(place: Place) -> Place:
+    """Return the path of the accounts of a built dataset."""
+    return path_beside(place, "inputs.jsonl")
 
 
 class Accounts(Mapping[int, Account]):
@@ -36,15 +37,13 @@ class Accounts(Mapping[int, Account]):
 
     """
 
-    def __init__(self, path: Path, places: Mapping[int, tuple[int, int]]) -> None:
+    def __init__(self, path: Place, places: Mapping[int, tuple[int, int]]) -> None:
         self._path = path
         self._places = places
 
     def __getitem__(self, index: int) -> Account:
         offset, length = self._places[index]
-        with self._path.open("rb") as file:
-            file.seek(offset)
-            account: Account = load_json(file.read(length))["inputs"]
+        account: Account = load_json(read_part(self._path, offset, length))["inputs"]
         return account
 
     def __iter__(self) -> Iterator[int]:
@@ -54,7 +53,7 @@ class Accounts(Mapping[int, Account]):
         return len(self._places)
 
 
-def read_accounts(folder: Path, manifest: Manifest) -> Accounts:
+def read_accounts(folder: Place, manifest: Manifest) -> Accounts:
     """Read the accounts of the parts of a built folder, as far as they exist."""
     path, places, end = accounts_path(folder), dict[int, tuple[int, int]](), 0
     parts = {part.index: part for part in manifest.parts}
@@ -68,15 +67,20 @@ def read_accounts(folder: Path, manifest: Manifest) -> Accounts:
     return Accounts(path, places)
 
 
-def write_accounts(folder: Path, manifest: Manifest, account_of: Callable[[int], Account | None]) -> None:
-    """Write the accounts of all parts; without write permission, changes will not be noticed."""
-    path = accounts_path(folder)
+def write_accounts(path: Path, manifest: Manifest, accounts: Iterable[Account | None]) -> None:
+    """Write the accounts of all parts, given in the order of the manifest, to a file of this machine."""
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        for part, account in zip(manifest.parts, accounts, strict=True):
+            if account is not None:
+                value = {"part": part.index, "shards": _digests(part), "inputs": account}
+                file.write(json.dumps(value) + "\n")
+
+
+def keep_accounts(folder: Path, manifest: Manifest, accounts: Iterable[Account | None]) -> None:
+    """Write the accounts next to a built folder; without write permission, changes will not be noticed."""
+    path = Path(str(accounts_path(folder)))
     try:
-        with whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-            for part in manifest.parts:
-                if (account := account_of(part.index)) is not None:
-                    value = {"part": part.index, "shards": _digests(part), "inputs": account}
-                    file.write(json.dumps(value) + "\n")
+        write_accounts(path, manifest, accounts)
     except OSError as error:
         if error.filename != str(path):  # an account cannot be read
             raise

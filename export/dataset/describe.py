@@ -14,7 +14,7 @@ from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.card.sections import merge_card
 from datasetkit.export.dataset.licenses import card_license, license_text
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, CARD_NAME, IMAGES, LICENSE_NAME, RECIPE_NAME, Manifest
-from datasetkit.export.dataset.samples import write_samples
+from datasetkit.export.dataset.samples import FindShard, write_samples
 from datasetkit.export.dataset.statistics import Statistics
 from datasetkit.options import recipe_yaml
 
@@ -25,12 +25,13 @@ def describe(
     statistics: Statistics,
     reason_meanings: Mapping[str, str] | None = None,
     former_card: str | None = None,
+    find_shard: FindShard | None = None,
 ) -> Manifest:
     """Write everything except shards and manifest, from which it all follows.
 
     Of the shards, only those with a sample are read. The manifest is rewritten, and returned, with the names of files
     that not every folder has. The new card keeps what the owner of ``former_card`` wrote; for ``reason_meanings`` see
-    :func:`render_card`.
+    :func:`render_card`, for ``find_shard`` :func:`write_samples`.
 
     Raises:
         BuiltFolderError: a shard cannot be read.
@@ -40,7 +41,7 @@ def describe(
     statistics.write(folder)
     licenses = statistics.total.licenses
     lists_licenses = "license_link" in card_license(licenses, LICENSE_NAME)
-    samples = write_samples(folder, manifest)
+    samples = write_samples(folder, manifest, find_shard)
     images = [path.name for path in (samples, *write_plots(statistics, folder)) if path is not None]
     files = (*(f"{ASSETS_FOLDER}/{name}" for name in images), *([LICENSE_NAME] if lists_licenses else []))
     manifest = replace(manifest, files=files)

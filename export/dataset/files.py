@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from datasetkit.export.dataset.bucket import has_unfinished
+from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, DATA_FOLDER, PAPERS
 
 
@@ -32,6 +34,11 @@ class DatasetFiles(ABC):
         self.names = frozenset(names)
         self.data_names = frozenset(data_names)
 
+    @property
+    @abstractmethod
+    def is_unfinished(self) -> bool:
+        """Whether there is no dataset yet, or it is just being exchanged."""
+
     @abstractmethod
     def opened(self, name: str) -> AbstractContextManager[Path]:
         """Yield a local path of one of the files, valid inside the context."""
@@ -51,6 +58,11 @@ class FolderFiles(DatasetFiles):
         others = (path for path in (*folder.glob("*"), *(folder / ASSETS_FOLDER).rglob("*")) if path.is_file())
         data_names, names = ({path.relative_to(folder).as_posix() for path in paths} for paths in (data, others))
         super().__init__(folder, data_names | names, data_names)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a build is being published there, or was never."""
+        return is_unfinished(self.papers)
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
@@ -75,6 +87,11 @@ class FetchedFiles(DatasetFiles):
         self._title = title
         for name in names.intersection(PAPERS):
             self._fetch(name, folder / name)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a build in an object store is being published, or was never."""
+        return has_unfinished(self.names)
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:

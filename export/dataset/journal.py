@@ -20,15 +20,27 @@ from pathlib import Path
 from typing import Protocol
 
 from datasetkit.core.files import flush_to_disk, naming, replace_file
+from datasetkit.core.paths import Place
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 
 class Journal(Protocol):
-    """Files of a running build by name; names have no folders."""
+    """Files of a running build by name; names have no folders.
+
+    Attributes:
+        parallel: how many files are worth being read at once.
+
+    """
+
+    parallel: int
 
     def names(self) -> Iterable[str]:
         """Return the names of all files."""
+        ...
+
+    def place(self, name: str) -> Place:
+        """Return the path or URI of a file."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -59,8 +71,12 @@ class Journal(Protocol):
         """Return where a large file of that name is to be written on this machine, whole, before :meth:`keep`."""
         ...
 
-    def keep(self, name: str) -> None:
-        """Make what was written to :meth:`scratch` a file of the journal."""
+    def keep(self, name: str, sha256: str) -> None:
+        """Make what was written to :meth:`scratch`, whose digest is given, a file of the journal."""
+        ...
+
+    def discard(self) -> None:
+        """Remove what was written to :meth:`scratch` and not kept."""
         ...
 
 
@@ -72,12 +88,19 @@ class LocalJournal:
 
     """
 
+    parallel = 1
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._scratch: set[str] = set()
 
     def names(self) -> Iterable[str]:
         """Return the names of all files; see :class:`Journal`."""
         return [path.name for path in self.folder.iterdir() if not path.is_dir()]
+
+    def place(self, name: str) -> Path:
+        """Return the path of a file; see :class:`Journal`."""
+        return self.folder / name
 
     def read(self, name: str) -> bytes:
         """Return a file; see :class:`Journal`."""
@@ -119,11 +142,18 @@ class LocalJournal:
 
     def scratch(self, name: str) -> Path:
         """Return its own path, since nobody reads a file that no marker names; see :class:`Journal`."""
+        self._scratch.add(name)
         return self.folder / name
 
-    def keep(self, name: str) -> None:
+    def keep(self, name: str, sha256: str) -> None:  # noqa: ARG002 - a file system keeps no digests
         """Flush the file, which is where it belongs already; see :class:`Journal`."""
         flush_to_disk(self.folder / name)
+        self._scratch.discard(name)
+
+    def discard(self) -> None:
+        """Remove the files that were not kept; see :class:`Journal`."""
+        while self._scratch:
+            self.remove(self._scratch.pop())
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -15,6 +15,7 @@ from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
 from datasetkit.core.label_map import LabelMap, read_label_map
 from datasetkit.core.ledger import PassedOver, Tally
+from datasetkit.core.paths import Place
 from datasetkit.core.schema import check_version
 from datasetkit.core.text import is_split_name, one_line
 from datasetkit.export.dataset.plain_json import items, require_counts, require_levels, require_text
@@ -185,7 +186,7 @@ class Manifest:
         write_json(folder / MANIFEST_NAME, self.to_json())
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, folder: Place) -> Manifest:
         """Read the manifest of a built folder.
 
         Raises:

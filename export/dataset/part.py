@@ -69,9 +69,13 @@ class PartWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *error_and_trace: Any) -> None:
         self._stack.__exit__(kind, *error_and_trace)
-        if kind is not None:
-            self._attempt.abandon()
-            return
+        try:
+            if kind is None:
+                self._commit()
+        finally:
+            self._attempt.discard()
+
+    def _commit(self) -> None:
         shards = []
         for split, (path, writer) in sorted(self._writers.items()):
             size = writer.close()

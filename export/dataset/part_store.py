@@ -1,42 +1,42 @@
-"""The parts of a running build: shards, ledger and marker of each. Owns the files of parts in the journal of OUT.
+"""The parts of a running build: shards, ledger and marker of each. Owns the files of parts in the journal of a build.
 
 Every attempt at a part writes files of its own, ``part-00007.ATTEMPT*``. The part is complete once its marker,
 ``part-00007.json``, names an attempt: the marker is created by one attempt only, so that a worker that finishes late
 changes nothing. It also names the build that it belongs to, and has the counts of the part's rows, so that publishing
 reads no shard again. Parts of the published dataset may be carried over unchanged. Nothing here depends on who builds a
-part, or in which order.
+part, or in which order, or on where the journal is.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from datasetkit.core.documents import load_json
 from datasetkit.core.errors import OutputError
 from datasetkit.core.files import whole_file
 from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, Notice, PassedOver, Tally
+from datasetkit.core.paths import Place, read_part
 from datasetkit.export.dataset.accounts import Account
-from datasetkit.export.dataset.exchange import NEW
 from datasetkit.export.dataset.identity import BuildIdentity
-from datasetkit.export.dataset.journal import LocalJournal
+from datasetkit.export.dataset.journal import Journal
 from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifest, Part, Shard, shard_path
 from datasetkit.export.dataset.part_marker import PartMarker, marker_name
 from datasetkit.export.dataset.plain_json import read_events
 from datasetkit.export.dataset.reading import iter_shard
 from datasetkit.export.dataset.statistics import Statistics
 from datasetkit.export.dataset.statistics_counter import StatisticsCounter
+from datasetkit.runtime.threads import map_in_order
 
+Result = TypeVar("Result")
 _OF_PART = re.compile(r"part-(\d+)\.")
 
 
@@ -49,7 +49,7 @@ class Attempt:
 
     """
 
-    def __init__(self, journal: LocalJournal, index: int) -> None:
+    def __init__(self, journal: Journal, index: int) -> None:
         self._journal = journal
         self.index = index
         self.name = secrets.token_hex(4)
@@ -81,8 +81,8 @@ class Attempt:
             account: recorded state of the input files.
 
         """
-        for name in self._shards:
-            self._journal.keep(name)
+        for shard in part.shards:
+            self._journal.keep(shard.path, shard.sha256)
         lines = [_drop_line(part.index, drop) for drop in drops]
         for notice in notices:
             event = {"part": part.index, "event": "notice", "record_id": notice.record_id, "kind": notice.kind}
@@ -107,62 +107,66 @@ class Attempt:
             journal.create(marker, data)
 
     def abandon(self) -> None:
-        """Remove the files of the attempt."""
+        """Remove the files of the attempt, which no marker names."""
         for name in (*self._shards, _account(self.index, self.name), _ledger(self.index, self.name)):
             self._journal.remove(name)
+
+    def discard(self) -> None:
+        """Remove the shards that did not become files of the journal."""
+        self._journal.discard()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A shard on its way to its published name.
+
+    Args:
+        source: where it is.
+        target: its published path, relative to the dataset.
+        shard: the shard.
+        is_carried: whether it is in the published dataset, which is to keep it.
+
+    """
+
+    source: Place
+    target: str
+    shard: Shard
+    is_carried: bool
 
 
 class PartStore:
     """Parts in a journal.
 
     Args:
-        folder: OUT, whose published dataset may provide parts.
-        journal: folder of the parts.
+        place: OUT, whose published dataset may provide parts.
+        open_journal: opens the journal of a build.
+        build: the build that the parts are of; empty until it is begun or resumed.
 
     Attributes:
-        new: folder in which the new dataset is assembled.
-        build: the build that the parts are of; set when it is begun or resumed.
         whole: complete parts by number.
 
     """
 
-    def __init__(self, folder: Path, journal: Path, build: str = "") -> None:
-        self._folder = folder
-        self._journal = journal
-        self._files = LocalJournal(journal)
-        self.new = journal / NEW
+    def __init__(self, place: Place, open_journal: Callable[[str], Journal], build: str = "") -> None:
+        self._place = place
+        self._open_journal = open_journal
+        self.enter(build)
+
+    def enter(self, build: str) -> None:
+        """Turn to a build; none of its parts is known yet."""
         self.build = build
+        self._files = self._open_journal(build)
         self.whole: dict[int, Part] = {}
         self._attempts: dict[int, str] = {}
-
-    def resume(self, others: Iterable[str], is_own: Callable[[int], bool] = lambda _: True) -> None:
-        """Prepare the journal for resuming, before any worker starts: remove what no complete part needs.
-
-        Args:
-            others: names of other files there, which are kept.
-            is_own: whether a part, given by number, is built by this driver; files of other parts are kept.
-
-        """
-        names = self.load_all()
-        if (self.new / DATA_FOLDER).is_dir():
-            for source, target in self._final_names()[1].items():
-                if source.parent == self._journal and (self.new / target).exists():
-                    (self.new / target).replace(source)
-        shutil.rmtree(self.new, ignore_errors=True)
-        kept = {*others, *(name for index in self.whole for name in self._names(index))}
-        for name in names - kept:
-            found = _OF_PART.match(name)
-            if found is None or is_own(int(found[1])):
-                self._files.remove(name)
+        self.__dict__.pop("_published_spans", None)  # the dataset may have been replaced since
 
     def load_all(self) -> set[str]:
         """Read the markers of all parts; return the names of all files in the journal."""
         self.whole, self._attempts = {}, {}
         names = set(self._files.names())
-        for name in names:
-            found = re.fullmatch(r"part-(\d+)\.json", name)
-            if found is not None:
-                self.load(int(found[1]))
+        markers = (re.fullmatch(r"part-(\d+)\.json", name) for name in names)
+        for _ in self._each(self.load, [int(found[1]) for found in markers if found is not None]):
+            pass
         return names
 
     def attempt(self, index: int) -> Attempt:
@@ -185,10 +189,7 @@ class PartStore:
 
         """
         total = StatisticsCounter()
-        for index in sorted(self.whole):
-            found = PartMarker.read(self._files, index, self.build)
-            if found is None:
-                raise OutputError(f"{marker_name(index)} in {self._journal} changed while it was read; build again")
+        for found in self._each(self._marker, sorted(self.whole)):
             total.update(found.counts)
         return total.finish()
 
@@ -196,6 +197,10 @@ class PartStore:
         """Read the recorded state of the input files of a complete part."""
         account: Account | None = load_json(self._files.read(_account(index, self._attempts[index])))
         return account
+
+    def accounts(self, parts: Sequence[Part]) -> Iterator[Account | None]:
+        """Read those of several complete parts, in order."""
+        return self._each(self.account, [part.index for part in parts])
 
     def carry_over(self, part: Part, account: Account | None) -> None:
         """Carry over a part of the published dataset; its shards are linked when the new dataset is published.
@@ -234,31 +239,26 @@ class PartStore:
         events = [load_json(line) for line in self._ledger_text(index).split("\n") if line]
         return {event["id"]: event for event in events if event["event"] == "dropped" and event["scope"] == "record"}
 
-    def put_together(
+    def write_papers(
         self,
+        folder: Path,
+        parts: tuple[Part, ...],
         identity: BuildIdentity,
         stray: Iterable[Drop],
         passed_over: tuple[PassedOver, ...],
         label_map: LabelMap,
     ) -> Manifest:
-        """Assemble the new dataset: shards under their final names, ledger and manifest.
+        """Write ledger and manifest of the new dataset to a folder of this machine.
 
-        A build that is killed afterwards repeats this.
+        ``parts`` are those of :meth:`final_names`.
         """
-        parts, moves = self._final_names()
-        (self.new / DATA_FOLDER).mkdir(parents=True)
-        for source, target in moves.items():
-            if source.parent == self._journal:
-                source.replace(self.new / target)
-            else:
-                _link(source, self.new / target)
         stray_tally = Tally()
         with (
-            whole_file(self.new / LEDGER_NAME) as partial,
+            whole_file(folder / LEDGER_NAME) as partial,
             partial.open("w", encoding="utf-8", newline="\n") as ledger,
         ):
-            for part in parts:
-                ledger.write(self._ledger_text(part.index))
+            for text in self._each(self._ledger_text, [part.index for part in parts]):
+                ledger.write(text)
             for drop in stray:
                 stray_tally.read[drop.scope] += 1
                 stray_tally.add_drop(drop)
@@ -267,22 +267,20 @@ class PartStore:
                 event = {"part": None, "event": "passed_over", **item.to_json()}
                 ledger.write(json.dumps(event, ensure_ascii=False) + "\n")
         manifest = identity.manifest(parts, stray_tally, passed_over, label_map)
-        manifest.write(self.new)
+        manifest.write(folder)
         return manifest
 
     def _published_lines(self, index: int) -> Iterator[str]:
         """Yield the lines of a part in the published ledger."""
-        with (self._folder / LEDGER_NAME).open("rb") as ledger:
-            for start, end in self._published_spans.get(index, ()):
-                ledger.seek(start)
-                yield ledger.read(end - start).decode()
+        for start, end in self._published_spans.get(index, ()):
+            yield read_part(self._place / LEDGER_NAME, start, end - start).decode()
 
     @cached_property
     def _published_spans(self) -> dict[Any, list[tuple[int, int]]]:
         """Where the lines of each part are in the published ledger: start and end of runs of lines, bytes."""
         spans: dict[Any, list[tuple[int, int]]] = {}
         end = 0
-        for line, event in read_events(self._folder / LEDGER_NAME):
+        for line, event in read_events(self._place / LEDGER_NAME):
             start, end = end, end + len(line.encode())
             own = spans.setdefault(event.get("part"), [])
             if own and own[-1][1] == start:
@@ -290,36 +288,58 @@ class PartStore:
             own.append((start, end))
         return spans
 
-    def _final_names(self) -> tuple[tuple[Part, ...], dict[Path, str]]:
-        """Return the parts with the published names of their shards, and the required moves."""
+    def final_names(self) -> tuple[tuple[Part, ...], tuple[Move, ...]]:
+        """Return the parts with the published names of their shards, and the moves of these."""
         parts = [self.whole[index] for index in sorted(self.whole)]
         counts = Counter(shard.split for part in parts for shard in part.shards)
         numbers = dict.fromkeys(counts, 0)
-        moves = {}
+        moves = []
         named = []
         for part in parts:
             shards: list[Shard] = []
             for shard in part.shards:
                 path = shard_path(shard.split, numbers[shard.split], counts[shard.split])
                 numbers[shard.split] += 1
-                moves[self._shard(shard)] = path
+                moves.append(Move(self._shard(shard), path, shard, _is_published(shard)))
                 shards.append(replace(shard, path=path))
             named.append(replace(part, shards=tuple(shards)))
-        return tuple(named), moves
+        return tuple(named), tuple(moves)
 
-    def _shard(self, shard: Shard) -> Path:
+    def names(self) -> Iterator[str]:
+        """Yield the names of the files of all complete parts."""
+        for index, part in self.whole.items():
+            attempt = self._attempts[index]
+            yield from (marker_name(index), _ledger(index, attempt), _account(index, attempt))
+            yield from (shard.path for shard in part.shards)
+
+    def _each(self, function: Callable[[int], Result], indices: Sequence[int]) -> Iterator[Result]:
+        """Apply a function that reads files to parts, in order; several at once where that is faster."""
+        if self._files.parallel == 1:
+            return map(function, indices)
+        return map_in_order(function, indices, self._files.parallel)
+
+    def _shard(self, shard: Shard) -> Place:
         """Return the path of a shard: in the journal, or published if its part is carried over."""
-        is_published = shard.path.startswith(f"{DATA_FOLDER}/")
-        return (self._folder if is_published else self._journal) / shard.path
+        return self._place / shard.path if _is_published(shard) else self._files.place(shard.path)
+
+    def _marker(self, index: int) -> PartMarker:
+        found = PartMarker.read(self._files, index, self.build)
+        if found is None:
+            raise OutputError(f"{self._files.place(marker_name(index))} changed while it was read; build again")
+        return found
 
     def _ledger_text(self, index: int) -> str:
         return self._files.read(_ledger(index, self._attempts[index])).decode()
 
-    def _names(self, index: int) -> Iterator[str]:
-        """Yield the names of the files of a complete part."""
-        attempt = self._attempts[index]
-        yield from (marker_name(index), _ledger(index, attempt), _account(index, attempt))
-        yield from (shard.path for shard in self.whole[index].shards)
+
+def part_of(name: str) -> int | None:
+    """Return the number of the part that a file of a journal belongs to; None if it belongs to none."""
+    found = _OF_PART.match(name)
+    return None if found is None else int(found[1])
+
+
+def _is_published(shard: Shard) -> bool:
+    return shard.path.startswith(f"{DATA_FOLDER}/")
 
 
 def _stem(index: int, attempt: str) -> str:
@@ -337,11 +357,3 @@ def _ledger(index: int, attempt: str) -> str:
 def _drop_line(part: int | None, drop: Drop) -> str:
     event = {"scope": drop.scope, "id": drop.item_id, "reason": drop.reason, "detail": drop.detail}
     return json.dumps({"part": part, "event": "dropped", **event}, ensure_ascii=False) + "\n"
-
-
-def _link(source: Path, target: Path) -> None:
-    """Link a file under a second name, or copy it if the file system does not support hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from datasetkit.core.documents import load_json
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.paths import Place
 
 
-def read_events(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def read_events(path: Place) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the lines of a ledger with their events.
 
     Raises:
@@ -21,12 +21,12 @@ def read_events(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """
     count = 0
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
+        with path.open("rb") as lines:
             for line in lines:
                 count += 1
                 event = load_json(line)
                 require_text(event=event["event"])
-                yield line, event
+                yield line.decode(), event
     except (ValueError, KeyError, TypeError) as error:
         raise BuiltFolderError(f"{path} line {count} is not an event: {error!r}; rebuild the dataset") from error
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datasetkit.core.errors import BuiltFolderError, RecordError, UnusableError
+from datasetkit.core.paths import Place, arrow_input
 from datasetkit.core.record import Record
+from datasetkit.core.remote import RemotePath
 from datasetkit.core.row_check import check_row
 from datasetkit.core.schema import (
     SCHEMA_VERSION,
@@ -28,14 +29,15 @@ from datasetkit.core.schema import (
 from datasetkit.export.dataset.manifest import Manifest, Shard
 
 _BATCH_ROWS = 16
-# Pages are read one by one; with pre_buffer on, pyarrow keeps every row group until the last row is read.
+# Pages are read one by one; with pre_buffer on, pyarrow keeps every row group until the last row is read. In a store,
+# where each page would be a request, that is worth its memory.
 _BUFFER_BYTES = 2**20
 _DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)
 _ALL = range(sys.maxsize)
 Row = dict[str, Any]
 
 
-def open_shard(path: Path) -> pq.ParquetFile:
+def open_shard(path: Place) -> pq.ParquetFile:
     """Open the footer of a shard; close the file, or use it as a context manager.
 
     Raises:
@@ -43,7 +45,7 @@ def open_shard(path: Path) -> pq.ParquetFile:
 
     """
     try:
-        file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        file = pq.ParquetFile(arrow_input(path), buffer_size=_BUFFER_BYTES, pre_buffer=isinstance(path, RemotePath))
     except FileNotFoundError:
         raise BuiltFolderError(f"shard {path.name} is missing from {path.parent}") from None
     except _DAMAGE as error:
@@ -66,7 +68,7 @@ def other_columns(found: pa.Schema, wanted: pa.Schema) -> list[str]:
     ]
 
 
-def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+def iter_shard(path: Place, columns: Sequence[str] | None = None) -> Iterator[Row]:
     """Yield the rows of a shard in order, with checked cells.
 
     ``columns`` are the columns to read, or paths of parts of them (``source.license``), as far as the schema version of
@@ -83,7 +85,7 @@ def iter_shard(path: Path, columns: Sequence[str] | None = None) -> Iterator[Row
         yield row
 
 
-def iter_rows(folder: Path, manifest: Manifest, columns: Sequence[str] | None = None) -> Iterator[tuple[Shard, Row]]:
+def iter_rows(folder: Place, manifest: Manifest, columns: Sequence[str] | None = None) -> Iterator[tuple[Shard, Row]]:
     """Yield all rows of a built folder with their shards, in the order of the manifest.
 
     For ``columns`` and errors see :func:`iter_shard`.
@@ -93,7 +95,7 @@ def iter_rows(folder: Path, manifest: Manifest, columns: Sequence[str] | None = 
             yield shard, row
 
 
-def iter_records(path: Path, rows: range = _ALL) -> Iterator[tuple[str, Record]]:
+def iter_records(path: Place, rows: range = _ALL) -> Iterator[tuple[str, Record]]:
     """Yield the records of a shard in order, each after the name of its row; overlays are not read.
 
     ``rows`` are consecutive row numbers, from 0; only row groups with one of them are read.
@@ -111,7 +113,7 @@ def iter_records(path: Path, rows: range = _ALL) -> Iterator[tuple[str, Record]]
 
 
 def read_row_group(
-    file: pq.ParquetFile, path: Path, group: int, columns: Sequence[str] | None = None, places: Sequence[int] = ()
+    file: pq.ParquetFile, path: Place, group: int, columns: Sequence[str] | None = None, places: Sequence[int] = ()
 ) -> list[tuple[str, Row]]:
     """Read some rows of one row group, each after its name.
 
@@ -154,11 +156,11 @@ def naming_row(where: str) -> Iterator[None]:
         raise BuiltFolderError(f"{where}: {error}; `datasetkit verify` lists all such rows") from error
 
 
-def _row_name(path: Path, number: int) -> str:
+def _row_name(path: Place, number: int) -> str:
     return f"{path} row {number}"
 
 
-def _numbered(path: Path, columns: Sequence[str] | None, rows: range = _ALL) -> Iterator[tuple[str, Row]]:
+def _numbered(path: Place, columns: Sequence[str] | None, rows: range = _ALL) -> Iterator[tuple[str, Row]]:
     """Yield the unchecked rows of a shard, or some consecutive ones, each after its name."""
     with open_shard(path) as file:
         if columns is not None and stored_schema_version(file.schema_arrow) != SCHEMA_VERSION:
@@ -191,7 +193,7 @@ def _groups_with(file: pq.ParquetFile, rows: range) -> tuple[list[int], int]:
     return groups, first
 
 
-def _plain(batch: pa.RecordBatch, path: Path, first: int) -> Iterator[Row]:
+def _plain(batch: pa.RecordBatch, path: Place, first: int) -> Iterator[Row]:
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:
@@ -202,7 +204,7 @@ def _plain(batch: pa.RecordBatch, path: Path, first: int) -> Iterator[Row]:
                 raise BuiltFolderError(f"{_row_name(path, first + place)} contains text that is not UTF-8") from error
 
 
-def _check_columns(file: pq.ParquetFile, path: Path, columns: Sequence[str] | None) -> None:
+def _check_columns(file: pq.ParquetFile, path: Place, columns: Sequence[str] | None) -> None:
     """Refuse a shard that lacks a column to read, or has it with another type."""
     schema = file.schema_arrow
     version = stored_schema_version(schema) or ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from datasetkit.core.drawing import draw_overlay, encode_jpeg, object_colour
 from datasetkit.core.files import replace_file
 from datasetkit.core.image import published_pixels
+from datasetkit.core.paths import Place
 from datasetkit.core.record import PhraseStatus
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, Manifest
@@ -29,13 +30,15 @@ _INK = (40, 40, 40)
 _TEXT_COLUMNS = ["description", "phrases", "objects.list.element.id", "objects.list.element.is_key"]
 _FLAG_COLUMNS = ["objects.list.element.is_key", "phrases.list.element.status"]
 _Row = Mapping[str, Any]
+FindShard = Callable[[str], Place]
 
 
-def write_samples(folder: Path, manifest: Manifest) -> Path | None:
+def write_samples(folder: Path, manifest: Manifest, find_shard: FindShard | None = None) -> Path | None:
     """Draw up to eight records, spread over the dataset, to ``assets`` of a built folder.
 
     The description is below each overlay: words that name a key object have the colour of its mask, and ambiguous
-    phrases have a dashed underline. One of the records has an ambiguous phrase, if a record nearby has one.
+    phrases have a dashed underline. One of the records has an ambiguous phrase, if a record nearby has one. The shards
+    are in the folder, or where ``find_shard`` says for their published path.
 
     Returns:
         the file written, or None if the dataset has no rows.
@@ -44,7 +47,7 @@ def write_samples(folder: Path, manifest: Manifest) -> Path | None:
         BuiltFolderError: a shard cannot be read.
 
     """
-    rows = list(sample_rows(folder, manifest))
+    rows = list(sample_rows(folder, manifest, find_shard))
     if not rows:
         return None
     path = folder / ASSETS_FOLDER / SAMPLES_NAME
@@ -80,7 +83,7 @@ def draw_sheet(rows: Sequence[_Row]) -> Image.Image:
     return sheet
 
 
-def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
+def sample_rows(folder: Path, manifest: Manifest, find_shard: FindShard | None = None) -> Iterator[_Row]:
     """Yield equally spaced rows; instead of a row without key object, the next one in its row group that has one.
 
     Until one of them has an ambiguous phrase, one of each row group is a row that has one, if there is any. Only shards
@@ -98,7 +101,7 @@ def sample_rows(folder: Path, manifest: Manifest) -> Iterator[_Row]:
         first, end = end, end + shard.rows
         if not any(first <= place < end for place in wanted):
             continue
-        path = folder / shard.path
+        path = folder / shard.path if find_shard is None else find_shard(shard.path)
         with open_shard(path) as file:
             columns = [*_TEXT_COLUMNS, "overlay"] if "overlay" in file.schema_arrow.names else None
             for group in range(file.num_row_groups):

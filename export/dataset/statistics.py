@@ -13,6 +13,7 @@ from typing import Any
 from datasetkit.core.documents import DocumentError, read_json
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.files import write_json
+from datasetkit.core.paths import Place
 from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.export.dataset.manifest import STATISTICS_NAME
 from datasetkit.export.dataset.model_scores import ScoreSummary
@@ -150,7 +151,7 @@ class Statistics:
         write_json(folder / STATISTICS_NAME, self.to_json())
 
     @classmethod
-    def read(cls, folder: Path) -> Statistics:
+    def read(cls, folder: Place) -> Statistics:
         """Read ``statistics.json`` of a built folder.
 
         Raises:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datasetkit.core.paths import Place
 from datasetkit.core.record import ObjectStatus, PhraseStatus
 from datasetkit.export.dataset.manifest import Manifest, split_rank
 from datasetkit.export.dataset.model_scores import ScoreCounter
@@ -53,7 +54,7 @@ class StatisticsCounter:
         """Add the size of a shard's columns before compression; see :func:`uncompressed_bytes`."""
         self._split(split).counts["num_bytes"] += num_bytes
 
-    def add_shard(self, split: str, path: Path) -> None:
+    def add_shard(self, split: str, path: Place) -> None:
         """Count the rows of a shard.
 
         Raises:
@@ -112,7 +113,7 @@ def compute_statistics(folder: Path, manifest: Manifest) -> Statistics:
     return counter.finish()
 
 
-def uncompressed_bytes(path: Path) -> int:
+def uncompressed_bytes(path: Place) -> int:
     """Return the size of the columns of a shard before compression, from its footer."""
     with open_shard(path) as file:
         return sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))

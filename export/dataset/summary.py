@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from datasetkit.core.ledger import DropReason
+from datasetkit.core.paths import Place
 from datasetkit.core.text import counted, listed
 from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest
 from datasetkit.export.dataset.plain_json import read_events
@@ -14,7 +14,7 @@ from datasetkit.export.dataset.statistics import Statistics
 _NAMED = 100
 
 
-def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
+def summary_lines(folder: Place, manifest: Manifest) -> Iterator[str]:
     """Yield the lines that ``datasetkit build`` prints at its end.
 
     Raises:
@@ -59,7 +59,7 @@ def summary_lines(folder: Path, manifest: Manifest) -> Iterator[str]:
         yield "warning: no annotation was kept; do the annotation files belong to these images?"
 
 
-def may_pass_later(folder: Path, manifest: Manifest) -> dict[str, list[str]]:
+def may_pass_later(folder: Place, manifest: Manifest) -> dict[str, list[str]]:
     """Return the dropped records that may succeed later, by reason, from the ledger; only the first of many."""
     tally = manifest.tally.dropped["record"]
     found: dict[str, list[str]] = {

@@ -13,6 +13,7 @@ from huggingface_hub.utils.sha import git_hash
 from rich.filesize import decimal
 
 from datasetkit.core.errors import BuiltFolderError
+from datasetkit.core.paths import Place
 from datasetkit.core.text import counted, first_few
 from datasetkit.export.dataset.card.front_matter import read_front_matter
 from datasetkit.export.dataset.folder import JOURNALS, is_unfinished
@@ -35,10 +36,10 @@ _MOST_HELD_BYTES = 2**26
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file to publish: its published name, local path or bytes, size and hex digest."""
+    """A file to publish: its published name; its path, URI or bytes; its size and hex digest."""
 
     path: str
-    source: Path | bytes
+    source: Place | bytes
     size_bytes: int
     sha256: str
 
@@ -101,7 +102,7 @@ def files_to_publish(folder: Path, manifest: Manifest, on_progress: OnProgress |
         raise BuiltFolderError(f"{folder} contains no records, so there is nothing to publish; {LEDGER_NAME} says why")
     for fault in manifest_faults(folder, manifest):
         raise BuiltFolderError(f"{folder} cannot be published: {fault}; rebuild it with --overwrite")
-    _check_card(folder)
+    check_card(folder)
     optional = (LICENSE_NAME, *(f"{ASSETS_FOLDER}/{name}" for name in sorted(IMAGES)))
     names = [*PAPERS, *(name for name in optional if name in manifest.files or os.path.lexists(folder / name))]
     sizes = [shard.bytes for shard in manifest.shards]
@@ -127,7 +128,13 @@ def unpublished(folder: Path, published: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(path for path in paths if path not in wanted))
 
 
-def _check_card(folder: Path) -> None:
+def check_card(folder: Path) -> None:
+    """Check that the card can be merged with that of a repository.
+
+    Raises:
+        BuiltFolderError: there is none, or its YAML cannot be read.
+
+    """
     path = folder / CARD_NAME
     try:
         read_front_matter(path.read_text(encoding="utf-8"))

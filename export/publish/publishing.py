@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from datasetkit.core.addresses import check_written, hub_address
 from datasetkit.core.errors import OutputError
-from datasetkit.core.paths import as_place
+from datasetkit.core.paths import Place, as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.results import Result
 from datasetkit.export.publish.files import change_lines, not_published_lines, sum_line, unpublished
 from datasetkit.export.publish.former import Foreign
 from datasetkit.export.publish.hub.adapter import Adapter
-from datasetkit.export.publish.hub.built_dataset import BuiltDataset
+from datasetkit.export.publish.hub.built_dataset import BuiltDataset, StoredDataset
+from datasetkit.export.publish.hub.contents import Contents
 from datasetkit.export.publish.hub.push import push
 from datasetkit.export.publish.hub.results import Plan, Pushed
 from datasetkit.export.publish.store import push as store
@@ -68,7 +71,9 @@ def publish(options: PushOptions, on_progress: OnProgress | None = None) -> Plan
     """
     is_on_hub = hub_address(options.repository, "model" if options.adapter else "dataset") is not None
     place = None if is_on_hub else as_place(options.repository)
-    if isinstance(place, RemotePath):
+    if isinstance(options.folder, RemotePath):
+        _check_from_store(options, place)
+    if isinstance(place, RemotePath) and isinstance(options.folder, Path):
         check_written(place.protocol, place)
         if options.adapter:
             raise OutputError(f"--adapter is for the Hub; {place} accepts datasets only")
@@ -83,8 +88,30 @@ def publish(options: PushOptions, on_progress: OnProgress | None = None) -> Plan
     return push(
         options.folder,
         options.repository,
-        read=Adapter.read if options.adapter else BuiltDataset.read,
+        read=_reader(options),
         token=None if options.token is None else options.token.get_secret_value(),
         on_progress=on_progress,
         **options.model_dump(include=_FOR_HUB - {"token"} | {"dry_run", "replace"}),
     )
+
+
+def _reader(options: PushOptions) -> Callable[[Any], Contents]:
+    if options.adapter:
+        return Adapter.read
+    return BuiltDataset.read if isinstance(options.folder, Path) else StoredDataset.read
+
+
+def _check_from_store(options: PushOptions, destination: Place | None) -> None:
+    """Refuse everything except a dataset for the Hub.
+
+    Raises:
+        OutputError: it is an adapter, or the destination is not on the Hub.
+
+    """
+    if options.adapter:
+        raise OutputError(f"{options.folder} is remote; --adapter is for a folder on this machine")
+    if destination is not None:
+        raise OutputError(
+            f"a dataset in an object store is pushed to the Hub only, not to {destination}; build into that place, or "
+            "copy it with the tools of the store"
+        )

@@ -100,7 +100,7 @@ def test_what_cannot_be_done_is_refused(folder: Path, tmp_path: Path) -> None:
         built.export("coco", tmp_path / "out", split="dev")
     with pytest.raises(OutputError, match="are for the Hub"):
         built.push("s3://bucket/x", create_pr=True)
-    with pytest.raises(BuiltFolderError, match="only verify reads remote datasets: download it"):
+    with pytest.raises(BuiltFolderError, match="only verify and push read remote datasets: download it"):
         dk.open(NAME).stats()
 
 

@@ -88,7 +88,6 @@ def test_what_is_not_about_the_hub(value: str) -> None:
             "is a dataset, but a model is needed: user/name or hf://user",
         ),
         ("hf://spaces/user/name", "dataset", "is a space"),
-        ("hf://buckets/user/name", "dataset", "is a bucket"),
         ("hf://datasets/user/name/data/x.parquet", "dataset", r"names data/x\.parquet in a repository; .* user/name"),
         ("https://huggingface.co/datasets/user/name/blob/main/x", "dataset", "names x in a repository"),
         ("https://huggingface.co/datasets/user/name/settings?token=hush", "dataset", "unsupported '/settings/' route"),

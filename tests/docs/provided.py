@@ -55,7 +55,7 @@ def _empty(store: ObjectStore) -> None:
     """Leave one empty bucket."""
     names = [found["Name"] for found in store.client.list_buckets()["Buckets"]]
     if BUCKET not in names:
-        Bucket(store, BUCKET)
+        Bucket.create(store, BUCKET)
     for page in store.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for found in page.get("Contents", ()):
             store.client.delete_object(Bucket=BUCKET, Key=found["Key"])

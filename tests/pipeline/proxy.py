@@ -19,6 +19,8 @@ class FaultyProxy:
         fault: "500", "403", "dropped", "slow", or None.
         after: number of requests for files that succeed first.
         name: part of the path of the requests that count; others always pass.
+        method: method of the requests that count; "" for any.
+        seen: method, path and range of each request so far.
 
     """
 
@@ -26,6 +28,8 @@ class FaultyProxy:
         self.fault: str | None = None
         self.after = 0
         self.name = ".png"
+        self.method = ""
+        self.seen: list[tuple[str, str, str]] = []
         self._host = urlsplit(upstream).netloc
         self._lock = threading.Lock()
         proxy = self
@@ -36,7 +40,7 @@ class FaultyProxy:
             def _answer(self) -> None:
                 proxy.answer(self)
 
-            do_GET = do_HEAD = do_POST = do_PUT = _answer  # noqa: N815
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -52,8 +56,9 @@ class FaultyProxy:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Forward a request, or fail it."""
+        self.seen.append((request.command, request.path, request.headers.get("Range", "")))
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        if self._is_struck(request.path):
+        if self._is_struck(request.command, request.path):
             if self.fault == "dropped":
                 request.close_connection = True
                 request.connection.close()
@@ -76,8 +81,8 @@ class FaultyProxy:
         request.wfile.write(data)
         upstream.close()
 
-    def _is_struck(self, path: str) -> bool:
-        if self.fault is None or self.name not in path:
+    def _is_struck(self, method: str, path: str) -> bool:
+        if self.fault is None or self.name not in path or self.method not in {"", method}:
             return False
         with self._lock:
             self.after -= 1

@@ -100,6 +100,24 @@ def test_begun_replacement_can_be_abandoned(tmp_path: Path, caplog: pytest.LogCa
     assert len(found) == 4
 
 
+def test_interrupted_exchange_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, out = coco_of(tmp_path), tmp_path / "out"
+
+    def stop(*_: object) -> None:
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("datasetkit.export.dataset.exchange.finish", stop)
+        with pytest.raises(StoppedError):
+            build(recipe, RunOptions(out=out, workers=2))
+    assert is_unfinished(out)
+    _, found = built(recipe, out)
+    assert len(found) == 8
+    image(tmp_path, 5).write_bytes(make_image(9))
+    with pytest.raises(OutputError, match="--update"):
+        build(recipe, RunOptions(out=out, workers=2))
+
+
 def test_replacement_keeps_unreadable_records(tmp_path: Path) -> None:
     recipe, out = coco_of(tmp_path), tmp_path / "out"
     built(recipe, out)

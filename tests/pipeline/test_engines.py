@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 import datasetkit as dk
-import datasetkit.export.dataset.folder
+import datasetkit.export.dataset.outputs
 from datasetkit.core.errors import BusyError, OutputError, RecipeError
 from datasetkit.export.dataset.accounts import accounts_path
-from datasetkit.export.dataset.folder import BuildFolder, find_build, open_parts
+from datasetkit.export.dataset.folder import BuildFolder
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.outputs import open_parts
+from datasetkit.export.dataset.statistics_counter import StatisticsCounter
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -126,7 +128,7 @@ def test_finish_publishes_what_jobs_have_built(source: Path, expected: dict[str,
 
 
 def pending(out: Path) -> BuildIdentity:
-    found = find_build(out).pending
+    found = BuildFolder.find(out).pending
     assert found is not None
     return found
 
@@ -179,15 +181,15 @@ def test_late_worker_damages_nothing(source: Path, expected: dict[str, bytes], t
     """A worker that was thought dead finishes its part after another one has, and after a new build has begun."""
     out = tmp_path / "out"
     run(source, out, shard="0/2")
-    name = find_build(out).build
+    name = BuildFolder.find(out).build
     assert name is not None
     late = open_parts(out, name).attempt(0)
     late.shard_path("train").write_bytes(b"other bytes")
     part = open_parts(out, name).load(0)
     assert part is not None
-    late.commit(name, part, (), (), None)
+    late.commit(name, part, StatisticsCounter(), (), (), None)
     stray = open_parts(out, "of another build").attempt(1)
-    stray.commit("of another build", part, (), (), None)
+    stray.commit("of another build", part, StatisticsCounter(), (), (), None)
     run(source, out)
     assert contents(out) == expected
 
@@ -197,7 +199,7 @@ def test_two_drivers_at_once_are_refused(
 ) -> None:
     out = tmp_path / "out"
     refused: list[str] = []
-    monkeypatch.setattr(datasetkit.export.dataset.folder, "_WAIT_S", 0.2)
+    monkeypatch.setattr(datasetkit.export.dataset.outputs, "WAIT_S", 0.2)
 
     def second(progress: Any) -> None:
         if progress.done and not refused:

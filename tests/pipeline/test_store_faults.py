@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from datasetkit.core.paths import as_place
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
-from tests.buckets import Bucket, ObjectStore
+from tests.buckets import Bucket
 from tests.pipeline.builders import built, folder_recipe, make_image, put, reasons
 from tests.pipeline.proxy import FaultyProxy
 from tests.processes import command
@@ -23,13 +22,6 @@ from tests.processes import command
 pytestmark = pytest.mark.slow
 
 OPTIONS = ["--part-size", "10", "--workers", "2", "--no-overlay"]
-
-
-@pytest.fixture
-def proxy(object_store: ObjectStore) -> Iterator[FaultyProxy]:
-    proxy = FaultyProxy(object_store.environment["AWS_ENDPOINT_URL"])
-    yield proxy
-    proxy.stop()
 
 
 @pytest.fixture

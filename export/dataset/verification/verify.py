@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.export.dataset.files import DatasetFiles
-from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME, Manifest, Shard, shard_path
 from datasetkit.export.dataset.statistics_counter import StatisticsCounter
 from datasetkit.export.dataset.verification.faults import Fault
@@ -59,8 +58,10 @@ def verify_files(
 
 
 def _check(files: DatasetFiles, on_progress: OnProgress | None, workers: WorkerOptions) -> Iterator[Fault]:
-    if is_unfinished(files.papers):
-        yield Fault(str(files.papers), "contains an unfinished build; run the same `datasetkit build` again")
+    if files.is_unfinished:
+        yield Fault(
+            files.tell(str(files.papers)), "contains an unfinished build; run the same `datasetkit build` again"
+        )
         return
     try:
         manifest = Manifest.read(files.papers)

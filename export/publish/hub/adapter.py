@@ -7,7 +7,7 @@ rewrites this section, and keeps what users wrote around it, as in the card of a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,7 @@ from datasetkit.export.dataset.card.parts import sections_line, split_card
 from datasetkit.export.dataset.card.pushed import written_files
 from datasetkit.export.dataset.card.sections import section_names
 from datasetkit.export.dataset.manifest import CARD_NAME
-from datasetkit.export.publish.files import LocalFile, local_file
+from datasetkit.export.publish.files import LocalFile, local_file, unpublished
 from datasetkit.export.publish.hub.contents import Contents
 from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState
 from datasetkit.runtime.checkpoints import NAMES, PREFIX
@@ -73,6 +73,10 @@ class Adapter(Contents):
         count = counter("checking", total, on_progress)
         *files, card = (local_file(self.folder, name, count, is_held=True) for name in _NAMES)
         return (*files, LocalFile.of_bytes(CARD_NAME, _marked(card.read().decode()).encode()))
+
+    def others(self, published: Iterable[str]) -> tuple[str, ...]:
+        """Return the other files of the folder."""
+        return unpublished(self.folder, published)
 
     def former_files(
         self,

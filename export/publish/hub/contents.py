@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Set
-from pathlib import Path
 from typing import ClassVar
 
 from datasetkit.core.addresses import RepoType
+from datasetkit.core.paths import Place
 from datasetkit.export.publish.files import LocalFile
 from datasetkit.export.publish.hub.repository import HubRepository, RepositoryState
 from datasetkit.runtime.progress import OnProgress
 
 
 class Contents(ABC):
-    """A folder of the expected kind; its files have not been read yet."""
+    """A folder of the expected kind, or a prefix in an object store; its files have not been read yet."""
 
-    folder: Path
+    folder: Place
     repo_type: ClassVar[RepoType]
     papers: ClassVar[Set[str]]
     """Names of small files that are read back completely after the commit."""
@@ -34,6 +34,10 @@ class Contents(ABC):
             DatasetkitError: a file is missing or invalid.
 
         """
+
+    @abstractmethod
+    def others(self, published: Iterable[str]) -> tuple[str, ...]:
+        """Return the files that are not published."""
 
     @abstractmethod
     def former_files(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
-from pathlib import Path
+from typing import Any
 
 from huggingface_hub import get_token
 
 from datasetkit.core.addresses import RepoType, hub_address
 from datasetkit.core.errors import HubError
+from datasetkit.core.paths import Place
 from datasetkit.core.text import keep_secret
-from datasetkit.export.publish.files import unpublished
 from datasetkit.export.publish.hub.built_dataset import BuiltDataset
 from datasetkit.export.publish.hub.calls import Patience
 from datasetkit.export.publish.hub.changes import Changes, find_changes
@@ -30,10 +30,10 @@ _NO_REF_NAME = re.compile(r"^$|^@$|^[-/]|[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(^
 
 
 def push(
-    folder: Path,
+    folder: Place,
     repository: str,
     *,
-    read: Callable[[Path], Contents] = BuiltDataset.read,
+    read: Callable[[Any], Contents] = BuiltDataset.read,
     private: bool | None = None,
     revision: str | None = None,
     tag: str | None = None,
@@ -49,10 +49,10 @@ def push(
     """Publish a folder, in one commit; for the options see ``Built.push``.
 
     ``repository`` may have any spelling that :func:`~datasetkit.core.addresses.hub_address` reads. ``read`` reads the
-    folder as a dataset, or, if it is ``Adapter.read``, as an adapter, which becomes a model repository. The visibility
-    of an existing repository must match ``private``, and a tag that this commit has already is not an error. A pull
-    request excludes branches, tags and new repositories. Without ``endpoint``, that of huggingface_hub is used, which
-    reads ``HF_ENDPOINT``. A dry run on a public repository needs no token.
+    folder as a dataset (``StoredDataset.read`` for a URI), or, if it is ``Adapter.read``, as an adapter, which becomes
+    a model repository. The visibility of an existing repository must match ``private``, and a tag that this commit has
+    already is not an error. A pull request excludes branches, tags and new repositories. Without ``endpoint``, that of
+    huggingface_hub is used, which reads ``HF_ENDPOINT``. A dry run on a public repository needs no token.
 
     Returns:
         what was done, or would be. After a push, all files on the Hub were compared with those of the folder, and the
@@ -84,7 +84,7 @@ def push(
     state = hub.read()
     _check_target(hub, state, private, tag)
     files = contents.read_files(on_progress)
-    others = unpublished(folder, (file.path for file in files))
+    others = contents.others(file.path for file in files)
     changes = find_changes(hub, state, contents, files, replace)
     _check_tag(hub, state, changes, tag)
     if dry_run:

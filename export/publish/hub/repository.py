@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -24,13 +25,17 @@ from huggingface_hub import (
 )
 
 from datasetkit.core.addresses import RepoType
-from datasetkit.core.errors import HubError
+from datasetkit.core.errors import BuiltFolderError, HubError
+from datasetkit.core.files import file_sha256
+from datasetkit.core.remote import RemotePath
 from datasetkit.export.publish.files import LocalFile
 from datasetkit.export.publish.hub.calls import HubCaller, Patience, uses_xet
 
 MAIN_BRANCH = "main"
 # Number of files announced in one request; huggingface_hub sends a few of them at once.
 _GROUP_FILES = 20
+# The beginning of a file, from which the Hub tells whether it is text.
+_SAMPLE_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,20 +214,28 @@ class HubRepository:
                 raise
 
     def send(self, uploads: Sequence[Upload]) -> None:
-        """Send large files that the storage of the Hub lacks, without a commit."""
+        """Send large files that the storage of the Hub lacks, without a commit.
+
+        Raises:
+            BuiltFolderError: a file in an object store has other bytes than expected.
+
+        """
         remaining = iter(uploads)
-        while group := list(islice(remaining, _GROUP_FILES)):
-            self._call(
-                "sending files",
-                lambda group=group: self._api.preupload_lfs_files(  # type: ignore[misc]
-                    self.repo_id,
-                    additions=group,
-                    repo_type=self._type,
-                    revision=self.branch,
-                    create_pr=self.create_pr,
-                    free_memory=False,
-                ),
-            )
+        while group := list(islice(remaining, 1 if any(upload.is_remote for upload in uploads) else _GROUP_FILES)):
+            with ExitStack() as stack:
+                for upload in group:
+                    stack.enter_context(upload.fetched())
+                self._call(
+                    "sending files",
+                    lambda group=group: self._api.preupload_lfs_files(  # type: ignore[misc]
+                        self.repo_id,
+                        additions=group,
+                        repo_type=self._type,
+                        revision=self.branch,
+                        create_pr=self.create_pr,
+                        free_memory=False,
+                    ),
+                )
             for upload in group:
                 upload.report_whole()
 
@@ -264,13 +277,46 @@ class Upload(CommitOperationAdd):
     """
 
     def __init__(self, file: LocalFile, on_sent: Callable[[int], None]) -> None:
-        super().__init__(file.path, file.source)
+        self._remote = file.source if isinstance(file.source, RemotePath) else None
+        super().__init__(file.path, b"" if isinstance(file.source, RemotePath) else file.source)
         self.upload_info.sha256 = bytes.fromhex(file.sha256)
+        self.upload_info.size = file.size_bytes
         self.size_bytes = file.size_bytes
         self._on_sent = on_sent
         self._reported = 0
         self._was_read = False
         self._lock = threading.Lock()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the file is in an object store."""
+        return self._remote is not None
+
+    @contextmanager
+    def fetched(self) -> Iterator[None]:
+        """Hold the content of a file in an object store on this disk.
+
+        Afterwards, it is in memory if the commit is to contain it, and otherwise gone, for it was sent.
+
+        Raises:
+            BuiltFolderError: it has other bytes than expected.
+
+        """
+        if self._remote is None:
+            yield
+            return
+        with tempfile.TemporaryDirectory(prefix="datasetkit-") as folder:
+            path = Path(folder) / self._remote.name
+            self._remote.fetch(path)
+            if file_sha256(path) != self.upload_info.sha256.hex():
+                raise BuiltFolderError(f"{self._remote} has other bytes than its manifest says; build it again")
+            self.path_or_fileobj = str(path)
+            with path.open("rb") as file:
+                self.upload_info.sample = file.read(_SAMPLE_BYTES)
+            try:
+                yield
+            finally:
+                self.path_or_fileobj = path.read_bytes() if self._upload_mode == "regular" else b""
 
     @property
     def was_sent(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,6 @@ from pathlib import Path
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.dataset.files import FetchedFiles
-
-_COPY_BYTES = 2**23
 
 
 class RemoteFiles(FetchedFiles):
@@ -26,8 +23,7 @@ class RemoteFiles(FetchedFiles):
         super().__init__(str(place), names, folder)
 
     def _fetch(self, name: str, path: Path) -> None:
-        with (self._place / name).open() as remote, path.open("wb") as local:
-            shutil.copyfileobj(remote, local, _COPY_BYTES)
+        (self._place / name).fetch(path)
 
 
 @contextmanager

@@ -190,7 +190,7 @@ def test_publishing_reads_only_shards_with_samples(tmp_path: Path) -> None:
             path.write_bytes(b"not Parquet")
         folder.resume()
         manifest = folder.publish(())
-        describe(folder.parts.new, manifest, folder.parts.statistics())
+        describe(folder.papers, manifest, folder.parts.statistics())
         folder.close()
     assert len(unread) == 32
     assert Statistics.read(tmp_path / "out").total.pictures == 40

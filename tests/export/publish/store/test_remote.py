@@ -345,13 +345,15 @@ def test_errors_are_one_line(bucket: Bucket, scenes: Path, tmp_path: Path) -> No
         (("push", scenes, "ftp://host/x"), "ftp:// is not allowed"),
         (("push", scenes, "https://example.com/x"), "cannot be written to; give a URI of abfs"),
         (("push", scenes, "s3:/bucket/x"), "did you mean s3://bucket/x?"),
-        (("stats", address), f"{address} is not a folder on this machine; only verify reads remote datasets"),
+        (("stats", address), f"{address} is not a folder on this machine; only verify and push read remote datasets"),
         (("export", scenes, "hf://datasets/user/x", "--to", "coco"), "to which only `datasetkit push FOLDER"),
         (
             ("push", scenes, address, "--replace", "x"),
             "--replace x does not name a pushed file; these are README.md, assets/",
         ),
-        (("build", "folder", scenes, "--out", address), f"then send it: datasetkit push FOLDER {address}"),
+        (("build", "folder", scenes, "--out", "https://example.com/x"), "cannot be written to; give a URI of abfs"),
+        (("build", "folder", scenes, "--out", "hf://datasets/user/x"), "to which only `datasetkit push FOLDER"),
+        (("push", address, "s3://other/x"), f"{address} has no manifest.json"),
     ]:
         code, shown, error = run(*arguments)
         assert (code, shown) == (1, ""), arguments
