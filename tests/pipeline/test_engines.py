@@ -21,6 +21,7 @@ from datasetkit.export.dataset.accounts import accounts_path
 from datasetkit.export.dataset.folder import BuildFolder, find_build, open_parts
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
+from datasetkit.export.dataset.statistics_counter import StatisticsCounter
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -185,9 +186,9 @@ def test_late_worker_damages_nothing(source: Path, expected: dict[str, bytes], t
     late.shard_path("train").write_bytes(b"other bytes")
     part = open_parts(out, name).load(0)
     assert part is not None
-    late.commit(name, part, (), (), None)
+    late.commit(name, part, StatisticsCounter(), (), (), None)
     stray = open_parts(out, "of another build").attempt(1)
-    stray.commit("of another build", part, (), (), None)
+    stray.commit("of another build", part, StatisticsCounter(), (), (), None)
     run(source, out)
     assert contents(out) == expected
 
