@@ -9,7 +9,7 @@ from PIL import Image
 
 from datasetkit.annotation.tasks import Annotator, Task, model_stage
 from datasetkit.core.detections import Caption
-from datasetkit.core.errors import UnusableError
+from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.ledger import Notice, NoticeKind
 from datasetkit.core.protocols import Captioner, Reading
 from datasetkit.runtime.batches import begin_part
@@ -25,10 +25,16 @@ class Describer(Annotator):
         batch: images that the captioner is given at once; halved where memory runs out, until the next part begins.
         device: torch device of the captioner.
 
+    Raises:
+        ModelError: the captioner's ``requests`` are not a number of at least 1.
+
     """
 
     def __init__(self, captioner: Captioner, *, recaption: bool, batch: int, device: str = "cpu") -> None:
         self._captioner = captioner
+        self._requests: int | None = getattr(captioner, "requests", None)
+        if self._requests is not None and not (isinstance(self._requests, int) and self._requests > 0):
+            raise ModelError(f"the captioner's requests are {self._requests!r}; give a number of at least 1")
         self._recaption = recaption
         self._batch = batch
         self.device = device
@@ -40,10 +46,11 @@ class Describer(Annotator):
 
     def stages(self) -> tuple[Stage[Task], ...]:
         """Return the stage ``caption``; a captioner that asks another machine runs ahead."""
-        requests = getattr(self._captioner, "requests", None)
-        if requests is None:
+        if self._requests is None:
             return (model_stage("caption", self._captioner, "caption", self._batch, self._ask, _answer),)
-        return (AheadStage(name="caption", ask=self._ask, answer=_answer, function=self._caption, limit=int(requests)),)
+        return (
+            AheadStage(name="caption", ask=self._ask, answer=_answer, function=self._caption, limit=self._requests),
+        )
 
     def _ask(self, task: Task) -> tuple[Image.Image] | None:
         is_wanted = self._recaption or task.reading.record.description is None

@@ -15,8 +15,7 @@ mean over right links. The rows show where links are lost:
 from __future__ import annotations
 
 import argparse
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,6 +25,7 @@ from PIL import Image
 from datasetkit.annotation.grounded import GroundedAnnotator
 from datasetkit.annotation.grounders.boxes_then_masks import BoxesThenMasks
 from datasetkit.annotation.phrases import NounPhraseFinder
+from datasetkit.annotation.tasks import Annotator
 from datasetkit.core.detections import Detections, FloatArray, ModelIdentity, Query, Segment
 from datasetkit.core.ledger import Drop
 from datasetkit.core.mask import Mask, mask_iou
@@ -35,7 +35,6 @@ from datasetkit.options import GroundingOptions, ToyworldOptions
 from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
 from datasetkit.pipeline.models import load_segmenter, model_annotator
-from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import PRONOUN, ToyworldSource
 from datasetkit.toyworld.scenes import Split
 
@@ -60,19 +59,16 @@ class Counts:
 
 
 class TrueBoxes:
-    """A detector that knows the answers: the true boxes of each image."""
+    """A detector that knows the answers: the true boxes of each image, found by its pixels."""
 
     identities: tuple[ModelIdentity, ...] = ()
 
-    def __init__(self, golds: Sequence[Record]) -> None:
-        self._golds = iter(golds)
+    def __init__(self, golds: Mapping[bytes, Record]) -> None:
+        self._golds = golds
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections]:
         """Return every true box, with score 1 for the phrases that name it."""
-        return [
-            self._answer(gold, query)
-            for gold, query in zip(itertools.islice(self._golds, len(images)), queries, strict=True)
-        ]
+        return [self._answer(self._golds[image.tobytes()], query) for image, query in zip(images, queries, strict=True)]
 
     def _answer(self, gold: Record, query: Query) -> Detections:
         named: dict[str, set[int]] = {}
@@ -85,18 +81,17 @@ class TrueBoxes:
 
 
 class TrueMasks:
-    """A segmenter that knows the answers: the true mask of each true box."""
+    """A segmenter that knows the answers: the true mask of each true box, found by the image's pixels."""
 
     identities: tuple[ModelIdentity, ...] = ()
 
-    def __init__(self, golds: Sequence[Record]) -> None:
-        self._golds = iter(golds)
+    def __init__(self, golds: Mapping[bytes, Record]) -> None:
+        self._golds = golds
 
     def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[list[Segment]]:
         """Return the masks of the requested boxes."""
         return [
-            self._answer(gold, boxes)
-            for gold, boxes in zip(itertools.islice(self._golds, len(images)), boxes_xyxy, strict=True)
+            self._answer(self._golds[image.tobytes()], boxes) for image, boxes in zip(images, boxes_xyxy, strict=True)
         ]
 
     def _answer(self, gold: Record, boxes: FloatArray) -> list[Segment]:
@@ -154,7 +149,7 @@ def matches(ious: FloatArray) -> list[float]:
     return right
 
 
-def run(annotator: GroundedAnnotator, readings: Sequence[Reading]) -> Counts:
+def run(annotator: Annotator, readings: Sequence[Reading]) -> Counts:
     """Annotate all scenes and count."""
     counts = Counts()
     for start in range(0, len(readings), BATCH):
@@ -168,9 +163,10 @@ def run(annotator: GroundedAnnotator, readings: Sequence[Reading]) -> Counts:
     return counts
 
 
-def annotators(options: GroundingOptions, golds: Sequence[Record]) -> dict[str, GroundedAnnotator]:
+def annotators(options: GroundingOptions, readings: Sequence[Reading]) -> dict[str, Annotator]:
     """Return the three annotators, by name."""
-    stages, placement = Stages(), Placement(device="cpu")
+    placement = Placement(device="cpu")
+    golds = {reading.pixels.tobytes(): reading.record for reading in readings}
     segmenters = {"perfect boxes": load_segmenter(options, "cpu"), "perfect masks": TrueMasks(golds)}
     oracles = {
         name: GroundedAnnotator(
@@ -181,14 +177,12 @@ def annotators(options: GroundingOptions, golds: Sequence[Record]) -> dict[str, 
                 segmenter,
                 detector_batch=BATCH,
                 segmenter_batch=BATCH,
-                stages=stages,
             ),
-            stages=stages,
         )
         for name, segmenter in segmenters.items()
     }
     return {
-        "end to end": model_annotator(options, placement, describes=False, key_max=None, stages=stages),
+        "end to end": model_annotator(options, placement, NounPhraseFinder(), describes=False, key_max=None),
         **oracles,
     }
 
@@ -207,10 +201,9 @@ def main() -> None:
     scenes = ToyworldOptions(count=arguments.count, scene_split=arguments.split, size_px=arguments.size_px)
     source = ToyworldSource(scenes)
     readings = [source.read(entry) for entry in source.entries()]
-    golds = [reading.record for reading in readings]
     print(f"{len(readings)} scenes of {arguments.size_px} px, split {arguments.split}")
     print(f"{'':<15}{'precision':>11}{'recall':>9}{'mask IoU':>11}{'links':>9}")
-    for name, annotator in annotators(options, golds).items():
+    for name, annotator in annotators(options, readings).items():
         counts = run(annotator, readings)
         print(counts.row(name), flush=True)
         for error in counts.errors if arguments.errors and name == "end to end" else []:

@@ -21,13 +21,14 @@ from typing import Any
 import torch
 from torch.nn.modules import module as torch_module
 
+from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.core.protocols import Reading
 from datasetkit.options import GroundingOptions, Recipe, ToyworldOptions
 from datasetkit.options.build import Placement, RunOptions
 from datasetkit.options.presets import preset
-from datasetkit.pipeline.build import Progress, build
+from datasetkit.pipeline.build import build
 from datasetkit.pipeline.models import model_annotator
-from datasetkit.runtime.timers import Stages
+from datasetkit.pipeline.progress import Progress
 from datasetkit.sources.toyworld import ToyworldSource
 
 ROUNDS = 3
@@ -74,22 +75,21 @@ def time_build(count: int, batch: int) -> None:
     clock = ForwardClock()
     with tempfile.TemporaryDirectory() as folder, clock.running():
         start = time.perf_counter()
-        build(recipe, RunOptions(out=Path(folder) / "out", workers=2, **placement), lambda item: last.append(item))
+        build(
+            recipe, RunOptions(out=Path(folder) / "out", workers=2, **dict(placement)), lambda item: last.append(item)
+        )
         wall = time.perf_counter() - start
     print(f"build of {count} scenes: {wall:.1f} s, {count / wall:.1f} records/s")
     print(f"within forward passes {clock.seconds:.1f} s; outside {1 - clock.seconds / wall:.1%} of all")
-    for stage, rate in last[-1].rates.items():
-        print(f"{1000 / rate:8.2f} ms per record  {stage}")
-    work = sum(count / rate for rate in last[-1].rates.values())
-    print(
-        f"{1000 * (wall - work) / count:8.2f} ms per record  outside of the stages (start, writing, statistics, card)"
-    )
+    work = last[-1].work
+    for stage, one in () if work is None else work.stages.items():
+        print(f"{1000 * one.seconds / count:8.2f} ms per record  {stage}")
 
 
 def rate(readings: list[Reading], batch: int, options: GroundingOptions) -> float:
     """Return the images per second."""
     placement = Placement(device="cpu", captioner_batch=batch, detector_batch=batch, segmenter_batch=batch)
-    annotator = model_annotator(options, placement, describes=False, key_max=None, stages=Stages())
+    annotator = model_annotator(options, placement, NounPhraseFinder(), describes=False, key_max=None)
     annotator.annotate(readings[:batch])
     start = time.perf_counter()
     for first in range(0, len(readings), batch):

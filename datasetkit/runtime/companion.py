@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from datasetkit.core.errors import UnusableError
+from datasetkit.core.errors import EngineError, UnusableError
+from datasetkit.core.text import error_text
 from datasetkit.runtime.children import THREAD_VARIABLES, how_ended, start_child
 from datasetkit.runtime.engines.transport import WorkerTraceback, portable
 
@@ -64,7 +65,7 @@ class Companion:
         with there:
             self._process = start_child("datasetkit.runtime.companion", there.fileno(), threads=1, variables=_VARIABLES)
         with contextlib.suppress(OSError):  # it died at once; the first call will notice
-            send(self._socket, (sys.path, functions))
+            send(self._socket, packed((sys.path, functions)))
 
     @property
     def pid(self) -> int:
@@ -82,11 +83,12 @@ class Companion:
             Exception: what the function raised.
 
         """
+        parts = packed((name, argument))
         try:
             if not self._has_started:
                 receive(self._socket)
                 self._has_started = True
-            send(self._socket, (name, argument))
+            send(self._socket, parts)
             kind, value, seconds = receive(self._socket)
         except (EOFError, OSError):
             raise Gone(self._join(), has_started=self._has_started) from None
@@ -109,12 +111,16 @@ class Companion:
         return how_ended(self._process)
 
 
-def send(to: socket.socket, value: Any) -> None:
-    """Send a value: a pickle, and the memory of its arrays and images."""
+def packed(value: Any) -> list[memoryview]:
+    """Return a pickle of a value, and the memory of its arrays and images."""
     buffers: list[pickle.PickleBuffer] = []
     stream = io.BytesIO()
     _Pickler(stream, protocol=5, buffer_callback=buffers.append).dump(value)
-    parts = [stream.getbuffer(), *(buffer.raw() for buffer in buffers)]
+    return [stream.getbuffer(), *(buffer.raw() for buffer in buffers)]
+
+
+def send(to: socket.socket, parts: list[memoryview]) -> None:
+    """Send what :func:`packed` returned."""
     to.sendall(b"".join(map(_COUNT.pack, (len(parts), *(part.nbytes for part in parts)))))
     for part in parts:
         to.sendall(part)
@@ -160,12 +166,19 @@ def serve(descriptor: int) -> None:
     there = socket.socket(fileno=descriptor)
     sys.path[:], payload = receive(there)
     functions: dict[str, Callable[[Any], Any]] = pickle.loads(payload)  # noqa: S301 - from the process that started this
-    send(there, "ready")
+    send(there, packed("ready"))
     jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(there, jobs), daemon=True).start()
     while True:
         name, argument = jobs.get()
-        send(there, _answer(functions[name], argument))
+        answer = _answer(functions[name], argument)
+        try:
+            parts = packed(answer)
+        except Exception as error:  # noqa: BLE001 - objects of any package
+            why = EngineError(f"the result of {name} cannot be sent to another process: {error_text(error)}")
+            parts = packed(("raised", portable(why), 0.0))
+        with contextlib.suppress(OSError):  # the other side has gone; the thread that listens ends this process
+            send(there, parts)
 
 
 def _listen(there: socket.socket, jobs: queue.SimpleQueue[Any]) -> None:

@@ -17,7 +17,7 @@ from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.annotation.tasks import Annotator
 from datasetkit.core.detections import Caption, Detections, FloatArray, Query, Segment
-from datasetkit.core.errors import PluginError, UnusableError
+from datasetkit.core.errors import ModelError, PluginError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask
 from datasetkit.core.protocols import Prepared, SourceContext
@@ -253,3 +253,10 @@ def test_captioner_that_asks_another_machine_runs_ahead() -> None:
     assert {outcome.row["description"] for outcome in found if outcome.row is not None} == {"a red star"}
     work = stages.snapshot().stages["caption"]
     assert (work.items, work.lanes, work.on_device) == (COUNT - 1, 5, False)
+
+
+def test_captioner_without_requests_is_refused() -> None:
+    endpoint = Endpoint(b"")
+    endpoint.requests = 0
+    with pytest.raises(ModelError, match="requests are 0; give a number of at least 1"):
+        by_objects(captioner=endpoint)

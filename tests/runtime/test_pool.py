@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from datasetkit.core.errors import UnusableError
+from datasetkit.core.errors import EngineError, UnusableError
 from datasetkit.core.ledger import DropReason
-from datasetkit.runtime.companion import receive, send
+from datasetkit.runtime.companion import packed, receive, send
 from datasetkit.runtime.engines.transport import WorkerTraceback
 from datasetkit.runtime.pool import Job, Pool
 
@@ -66,6 +66,10 @@ def fail(kind: str) -> None:
     if kind == "odd":
         raise Odd("very ", "odd")
     raise ZeroDivisionError("a defect") if kind == "defect" else MemoryError
+
+
+def local_function(_: Any) -> Any:
+    return lambda: None
 
 
 def die_until(path: Path) -> str:
@@ -112,7 +116,7 @@ def test_values_travel_unchanged(arrays: list[Any], text: str, width: int, heigh
     image = Image.fromarray(np.arange(3 * width * height, dtype=np.uint8).reshape(height, width, 3))
     here, there = socket.socketpair()
     with here, there:
-        send(here, {"arrays": arrays, "text": text, "image": image})
+        send(here, packed({"arrays": arrays, "text": text, "image": image}))
         found = receive(there)
     assert (found["text"], found["image"].mode, found["image"].size) == (text, "RGB", (width, height))
     assert found["image"].tobytes() == image.tobytes()
@@ -135,7 +139,7 @@ def test_large_arrays_are_not_copied_into_the_pickle() -> None:
     thread = threading.Thread(target=listen)
     thread.start()
     with here, contextlib.suppress(OSError):
-        send(here, [large, Image.new("RGB", (64, 64))])
+        send(here, packed([large, Image.new("RGB", (64, 64))]))
     thread.join()
     assert lengths[1:] == [2**22, 3 * 64 * 64]
     assert lengths[0] < 1000
@@ -143,7 +147,7 @@ def test_large_arrays_are_not_copied_into_the_pickle() -> None:
 
 @pytest.mark.slow
 def test_functions_run_in_processes_that_see_no_gpu() -> None:
-    with processes(describe, refuse, fail, lanes=2) as pool:
+    with processes(describe, refuse, fail, local_function, lanes=2) as pool:
         pid, gpus, image = call(pool, "describe", Image.new("RGB", (3, 2), (1, 2, 3)))
         assert pid in pool.pids
         assert len(pool.pids) == 2
@@ -161,6 +165,9 @@ def test_functions_run_in_processes_that_see_no_gpu() -> None:
         assert short.value.reason is DropReason.OUT_OF_MEMORY
         with pytest.raises(Exception, match="very odd"):
             call(pool, "fail", "odd")
+        with pytest.raises(EngineError, match="the result of local_function cannot be sent to another process"):
+            call(pool, "local_function", None)
+        assert call(pool, "describe", "next")[2] == "next"
         pids = pool.pids
     assert all_gone(pids)
 
