@@ -10,6 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -64,6 +65,22 @@ class _Numbers:
         return self._are_whole and len(np.unique(np.array(self._numbers))) == len(self._numbers)
 
 
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The ids of a split in its source.
+
+    Args:
+        are_image_ids: whether the images have different integers as ids.
+        are_object_ids: the same of the objects.
+        object_counts: number of objects of each image.
+
+    """
+
+    are_image_ids: bool
+    are_object_ids: bool
+    object_counts: array[int]
+
+
 class BuiltDataset:
     """The exported splits of a built folder.
 
@@ -102,12 +119,8 @@ class BuiltDataset:
             self._engine.start(ConversionWork())
             yield self
 
-    def plans(self, split: str, columns: Iterable[str] = ()) -> Iterator[Plan]:
+    def plans(self, split: str) -> Iterator[Plan]:
         """Yield the images of a split in spans of about equal size, in order.
-
-        Args:
-            split: the split.
-            columns: columns of the rows to read, besides those with the keys of images.
 
         Raises:
             BuiltFolderError: a shard does not match the manifest, or cannot be read.
@@ -115,7 +128,7 @@ class BuiltDataset:
         """
         index = first = 0
         images: list[list[tuple[Path, int, Row]]] = []
-        for image in self._images(split, columns):
+        for image in self._images(split):
             images.append(image)
             if sum(map(len, images)) >= _SPAN_RECORDS:
                 yield _plan(index, first, images)
@@ -183,17 +196,18 @@ class BuiltDataset:
         found = {known_suffix(row["image"]["path"]) for row in rows}
         return found.pop() if len(found) == 1 else None
 
-    def has_number_ids(self, split: str) -> tuple[bool, bool]:
-        """Whether the images of a split, and their objects, have different integers as ids."""
-        images, objects = _Numbers(), _Numbers()
+    def ids(self, split: str) -> Ids:
+        """Read what the ids of a split are, and the number of objects of each image."""
+        images, objects, counts = _Numbers(), _Numbers(), array("I")
         for image in self._images(split, OBJECT_COLUMNS):
-            rows = [row for _, _, row in image]
-            images.add(rows[0]["image_id"])
-            for source_id in object_keys_of_rows(rows).values():
+            images.add(image[0][2]["image_id"])
+            found = object_keys_of_rows([row for _, _, row in image])
+            counts.append(len(found))
+            for source_id in found.values():
                 objects.add(source_id)
-        return images.are_ids, objects.are_ids
+        return Ids(images.are_ids, objects.are_ids, counts)
 
-    def _images(self, split: str, columns: Iterable[str]) -> Iterator[list[tuple[Path, int, Row]]]:
+    def _images(self, split: str, columns: Iterable[str] = ()) -> Iterator[list[tuple[Path, int, Row]]]:
         """Yield the rows of each image, each with its shard and its number there."""
         rows = (
             (path, number, row)

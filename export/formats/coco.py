@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from datasetkit.core.label_map import UNNAMED, Category, CategoryId
 from datasetkit.core.record import KeyObject
 from datasetkit.export.formats.built import BuiltDataset
 from datasetkit.export.formats.coco_entries import annotation, image_entry, record_entry
-from datasetkit.export.formats.images import OBJECT_COLUMNS, ImageRecords, ObjectKey, object_keys_of_rows
+from datasetkit.export.formats.images import ImageRecords, ObjectKey
 from datasetkit.export.formats.names import FileNames, published_name, source_name
 from datasetkit.export.formats.pieces import JsonArray, Piece
 from datasetkit.export.formats.result import RENAMED, ExportResult, losses
@@ -54,9 +54,10 @@ def write_coco(dataset: BuiltDataset, target: Path) -> ExportResult:
     counts: Counter[str] = Counter()
     planner = _Planner(dataset, target)
     for split in dataset.splits:
-        terms = _Terms(ids, frozenset(dataset.equal_names()), *dataset.has_number_ids(split))
+        found = dataset.ids(split)
+        terms = _Terms(ids, frozenset(dataset.equal_names()), found.are_image_ids, found.are_object_ids)
         with _SplitFiles(target, split) as files:
-            for pieces, more in dataset.converted(planner.tasks(split, terms)):
+            for pieces, more in dataset.converted(planner.tasks(split, terms, found.object_counts)):
                 files.take(pieces)
                 counts.update(more)
             files.put_together(dataset.categories, planner.licenses)
@@ -113,17 +114,20 @@ class _Planner:
         self._objects = self._records = 0
         self.licenses: dict[str, int] = {}
 
-    def tasks(self, split: str, terms: _Terms) -> Iterator[tuple[Span, Callable[..., tuple[Pieces, Counter[str]]]]]:
+    def tasks(
+        self, split: str, terms: _Terms, object_counts: Sequence[int]
+    ) -> Iterator[tuple[Span, Callable[..., tuple[Pieces, Counter[str]]]]]:
         """Yield the tasks of a split."""
         names = FileNames()
-        for plan in self._dataset.plans(split, OBJECT_COLUMNS):
+        for plan in self._dataset.plans(split):
             numbers = _Numbers(
                 tuple(self._name(plan, index, names) for index in range(len(plan.images))),
                 tuple(self._license(rows[0]["source"]["license"]) for rows in plan.images),
                 self._objects,
                 self._records,
             )
-            self._objects += sum(len(object_keys_of_rows(rows)) for rows in plan.images)
+            first = plan.span.first
+            self._objects += sum(object_counts[first : first + len(plan.images)])
             self._records += sum(plan.span.sizes)
             pieces = {name: self._target / f"{name}_{split}-{plan.span.index:05d}.part" for name in _ARRAYS}
             folder = _image_folder(self._target, split)

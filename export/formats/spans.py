@@ -65,7 +65,7 @@ class Plan:
 
     Attributes:
         span: the span.
-        images: some columns of the rows of each image.
+        images: the rows of each image, with the columns of its key.
 
     """
 
