@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import datasetkit as dk
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -95,6 +96,22 @@ def test_cluster_writes_the_same_bytes_without_its_store(
     build(recipe_of(source), run, look)
     assert contents(tmp_path / "out") == expected
     assert stored == {0.0}
+
+
+def test_verification_and_exports_run_on_a_cluster(
+    cluster: str, source: Path, expected: dict[str, bytes], tmp_path: Path
+) -> None:
+    for name, data in expected.items():
+        put(tmp_path / "in", {name: data})
+    built = dk.open(tmp_path / "in")
+    how: dict[str, Any] = {"engine": "ray", "workers": 2, "ray_address": cluster}
+    assert built.verify(**how).is_sound
+    built.export("coco", tmp_path / "here", workers=1)
+    built.export("coco", tmp_path / "there", **how)
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    shard = next(iter(sorted((tmp_path / "in" / "data").iterdir())))
+    shard.write_bytes(shard.read_bytes()[:-8])
+    assert not built.verify(**how).is_sound
 
 
 def test_fatal_records_are_dropped_and_neighbours_stay(cluster: str, source: Path, tmp_path: Path) -> None:
