@@ -197,35 +197,45 @@ class _Run(Generic[Item]):
     def _computed(
         self, index: int, item: Item, place: int, result: Any, error: BaseException | None, seconds: float
     ) -> None:
+        """Take the result of a CPU stage, or of one that runs ahead; called in a lane's thread."""
         stage = self._chain[place]
         self._timers.count(stage.name, seconds, int(error is None))
-        with self._changed:
-            if self._is_stopped:
-                return
-            if isinstance(error, UnusableError):
-                self._fail(index, item, place, error)
-            elif error is not None:
-                self._stop(error)
-            else:
+
+        def go_on() -> None:
+            if error is None:
                 self._enter(index, stage.answer(item, result), place + 1)
+            else:
+                self._fail(index, item, place, error)
+
+        self._safely(go_on)
 
     def _prepared(
         self, gate: Gate[Item], member: Member[Item], result: Any, error: BaseException | None, seconds: float
     ) -> None:
+        """Take what was prepared for a device stage; called in a lane's thread."""
         self._timers.count(_prepare_name(gate.stage), seconds, int(error is None))
-        with self._changed:
-            if self._is_stopped:
-                return
-            if error is not None and not isinstance(error, UnusableError):
-                self._stop(error)
-                return
+
+        def go_on() -> None:
             gate.prepared(member, result)
             self._advance(gate)
             if error is not None:
                 self._fail(member.index, member.item, self._chain.index(gate.stage), error)
 
-    def _fail(self, index: int, item: Item, place: int, error: UnusableError) -> None:
-        """End the way of an item that a stage could not use."""
+        self._safely(go_on)
+
+    def _safely(self, go_on: Callable[[], None]) -> None:
+        """Call a function with the lock, unless the end has come; its error is raised in the calling thread."""
+        with self._changed:
+            try:
+                if not self._is_stopped:
+                    go_on()
+            except BaseException as error:  # noqa: BLE001 - raised again
+                self._stop(error)
+
+    def _fail(self, index: int, item: Item, place: int, error: BaseException) -> None:
+        """End the way of an item that a stage could not use; raise any other error."""
+        if not isinstance(error, UnusableError):
+            raise error
         for number, gate in self._gates.items():
             if number > place:
                 gate.arrive(index, None)

@@ -94,6 +94,8 @@ class _GuardedPreparer:
             found = self.preparer(image, *asked)
         if not isinstance(found, Prepared):
             raise PluginError(f"{self.origin}: its preparer returned {_spelt(found)}, not Prepared")
+        with naming(self.origin, "has a preparer whose keys cannot be compared"):
+            hash(found.key)
         return found
 
 

@@ -212,12 +212,21 @@ class Unready(Bright):
         self.preparer = lambda *asked: asked[1]  # type: ignore[assignment]
 
 
+class Keyless(Bright):
+    """Has keys that cannot be gathered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preparer = lambda *_: Prepared([], None)  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize(
     ("detector", "message"),
     [
         (Halved, "Halved has no method forward"),
         (Wrong, r"Wrong: forward returned scores of shape \(0, 99\) for \d+ phrases"),
         (Unready, "Unready: its preparer returned a Query, not Prepared"),
+        (Keyless, "Keyless has a preparer whose keys cannot be compared: TypeError: unhashable type: 'list'"),
     ],
 )
 def test_a_broken_preparer_names_its_plugin(detector: type, message: str) -> None:

@@ -176,7 +176,7 @@ def test_device_without_memory_halves_batches_of_one_run() -> None:
     assert calls[before:] == [4, 2, 2], "another run begins with whole batches"
 
 
-@pytest.mark.parametrize("place", ["cpu", "prepare", "device", "ahead", "source"])
+@pytest.mark.parametrize("place", ["cpu", "prepare", "device", "ahead", "source", "ask", "answer"])
 def test_any_other_error_is_raised_and_ends_all_threads(place: str) -> None:
     def broken(item: int) -> Any:
         if item == 7:
@@ -198,10 +198,12 @@ def test_any_other_error_is_raised_and_ends_all_threads(place: str) -> None:
         "cpu": cpu(broken),
         "prepare": device(answers, prepare=broken),
         "ahead": AheadStage(name="ahead", ask=same, answer=keep, function=broken, limit=5),
+        "ask": cpu(same, ask=lambda item: broken(item) and item),
+        "answer": CpuStage(name="cpu", ask=same, answer=lambda item, _: broken(item) and item, function=same),
     }
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError, match="a defect"):
-        for _ in results(source(), stages.get(place, cpu(same)), device(forward, "last", 1)):
+        for _ in results(source(), cpu(same, "first"), stages.get(place, cpu(same)), device(forward, "last", 1)):
             pass
     assert no_more_threads(before)
 
