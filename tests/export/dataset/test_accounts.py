@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from datasetkit.core.ledger import Tally
 from datasetkit.core.schema import SCHEMA_VERSION
-from datasetkit.export.dataset.accounts import Account, accounts_path, read_accounts, write_accounts
+from datasetkit.export.dataset.accounts import Account, accounts_path, keep_accounts, read_accounts
 from datasetkit.export.dataset.manifest import Manifest, Part, Shard
 
 
@@ -27,7 +28,7 @@ def account(index: int) -> Account:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    write_accounts(tmp_path / "out", manifest("a", "b", "c"), account)
+    keep_accounts(tmp_path / "out", manifest("a", "b", "c"), map(account, range(3)))
     return tmp_path / "out"
 
 
@@ -50,20 +51,21 @@ def test_accounts_end_at_a_damaged_line(out: Path) -> None:
 
 
 def test_parts_without_an_account_have_no_line(tmp_path: Path) -> None:
-    write_accounts(tmp_path / "out", manifest("a", "b", "c"), lambda index: account(1) if index == 1 else None)
+    keep_accounts(tmp_path / "out", manifest("a", "b", "c"), [None, account(1), None])
     assert dict(read_accounts(tmp_path / "out", manifest("a", "b", "c"))) == {1: account(1)}
 
 
 def test_accounts_that_cannot_be_written_are_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        write_accounts(tmp_path / "gone" / "out", manifest("a"), account)
+        keep_accounts(tmp_path / "gone" / "out", manifest("a"), [account(0)])
     assert "so changed input files will not be noticed" in caplog.text
 
 
 def test_an_account_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
-    def missing(_: int) -> Account | None:
+    def missing() -> Iterator[Account]:
         raise FileNotFoundError(2, "No such file", "part-00000.inputs")
+        yield
 
     with pytest.raises(FileNotFoundError, match=r"part-00000\.inputs"):
-        write_accounts(tmp_path / "out", manifest("a"), missing)
+        keep_accounts(tmp_path / "out", manifest("a"), missing())
     assert not list(tmp_path.iterdir())
