@@ -13,7 +13,7 @@ from datasetkit.options.engines import WorkerOptions
 def verify(options: VerifyOptions, screen: Screen) -> None:
     """Print one line per fault, and exit with code 1 if there is any.
 
-    A published dataset is downloaded one shard at a time, and nothing of it is kept.
+    A published dataset is downloaded and checked one shard at a time, without workers, and nothing of it is kept.
     """
     built = open_built(options.dataset)
     with screen.progress(unit="records", kept="nothing was changed") as bar:

@@ -45,7 +45,8 @@ class WorkerOptions(Options):
     package.module:Class."""
     workers: int = Field(default_factory=processor_count, ge=1)
     """Number of workers. No more are started than there is work for: one per part or shard and, unless `--engine` is
-    given, one per 250 images. A single one is this process itself, with N threads.  [default: one per processor]"""
+    given, one per 250 images. A single one is this process itself, which builds with N threads.  [default: one per
+    processor]"""
     ray_address: str | None = None
     """Ray cluster of `--engine ray`: HOST:PORT, or auto for the one that this machine belongs to.  [default: Ray is
     started on this machine]"""
