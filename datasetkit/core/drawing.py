@@ -52,8 +52,8 @@ def draw_overlay(
     rows, columns = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
     if rows.size:
         inside = labels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        colours = [(0, 0, 0), *(object_colour(number) for number, _ in painted)]
-        drawn.paste(_coloured(inside, colours), (int(columns[0]), int(rows[0])), Image.fromarray(_opacity(inside)))
+        layer = _layer(inside, [object_colour(number) for number, _ in painted])
+        drawn.paste(layer, (int(columns[0]), int(rows[0])), layer)
     return drawn
 
 
@@ -63,17 +63,18 @@ def _sampled_labels(masks: Sequence[Mask], size_hw: tuple[int, int], sampled_wh:
     The sampled pixels of a run are a run, too, so that nothing of the full size is decoded.
 
     Returns:
-        shape (sampled height, sampled width): 1 plus the index of the last mask at each pixel, or 0 without a mask.
+        shape (sampled height, sampled width): twice 1 plus the index of the last mask at each pixel, or 0 without a
+        mask. Odd numbers are free for outlines.
 
     """
     columns, rows = _sampled_before(size_hw[1], sampled_wh[0]), _sampled_before(size_hw[0], sampled_wh[1])
     is_sampled = np.diff(columns, append=columns[-1])
-    labels = np.zeros(sampled_wh[0] * sampled_wh[1], dtype=np.min_scalar_type(len(masks)))
+    labels = np.zeros(sampled_wh[0] * sampled_wh[1], dtype=np.min_scalar_type(2 * len(masks) + 1))
     for label, mask in enumerate(masks, start=1):
         column, row = np.divmod(np.cumsum(run_lengths(mask.counts)), size_hw[0])
         ends = columns[column] * sampled_wh[1] + is_sampled[column] * rows[row]
         runs = np.diff(np.concatenate([[0], ends]))
-        np.copyto(labels, label, where=np.repeat(np.arange(runs.size) % 2 == 1, runs))
+        np.copyto(labels, 2 * label, where=np.repeat(np.arange(runs.size) % 2 == 1, runs))
     return labels.reshape(sampled_wh).T
 
 
@@ -82,30 +83,35 @@ def _sampled_before(size: int, sampled: int) -> NDArray[np.int64]:
 
     Args:
         size: length of the side, px.
-        sampled: number of pixels that are sampled, at even distances.
+        sampled: number of parts of the side whose centres are sampled.
 
     Returns:
         shape (size + 1,).
 
     """
-    return np.searchsorted(((np.arange(sampled) + 0.5) * size / sampled).astype(np.int64), np.arange(size + 1))
+    return (2 * np.arange(size + 1) * sampled + size - 1) // (2 * size)
 
 
-def _coloured(labels: Labels, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
-    """Return an image of mode RGB with the colour of each label; labels have shape (H, W)."""
-    table = np.array([(*colour, 0) for colour in colours], dtype=np.uint8).view(np.uint32)[:, 0]
-    return Image.frombuffer("RGBX", labels.shape[::-1], table.take(labels), "raw", "RGBX", 0, 1).convert("RGB")
-
-
-def _opacity(labels: Labels) -> NDArray[np.uint8]:
-    """Return the opacity of masks, 0 to 255, opaque along outlines; shape (H, W) in and out.
+def _layer(labels: Labels, colours: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """Colour masks, opaque along their outlines.
 
     Outlines are the labelled pixels that have a 4-neighbour of another label, or are at the border.
+
+    Args:
+        labels: even numbers, shape (H, W); see :func:`_sampled_labels`.
+        colours: RGB of each mask.
+
+    Returns:
+        image of mode RGBA.
+
     """
     padded = np.pad(labels, 1)
-    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    outlines = np.logical_or.reduce([labels != other for other in neighbours])
-    return np.where(labels > 0, np.where(outlines, np.uint8(255), np.uint8(_FILL_OF_255)), np.uint8(0))
+    outlines = labels != padded[:-2, 1:-1]
+    for other in (padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]):
+        outlines |= labels != other
+    tones = [(0, 0, 0, 0)] * 2 + [(*colour, opacity) for colour in colours for opacity in (_FILL_OF_255, 255)]
+    table = np.array(tones, dtype=np.uint8).view(np.uint32)[:, 0]
+    return Image.frombuffer("RGBA", labels.shape[::-1], table.take(labels | outlines), "raw", "RGBA", 0, 1)
 
 
 def encode_jpeg(image: Image.Image, quality: int = 85) -> bytes:
