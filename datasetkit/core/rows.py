@@ -218,7 +218,8 @@ def overlay(row: Row, max_side_px: int | None = None) -> Image.Image:
 
     Args:
         row: row of a dataset.
-        max_side_px: largest side of the result, px; None keeps the size of the image. Images are never enlarged.
+        max_side_px: largest side of the result, px, which may be smaller by up to a quarter; None keeps the size of the
+            image. Images are never enlarged.
 
     Returns:
         image of mode RGB.

@@ -34,9 +34,34 @@ def test_overlay_tints_masks_and_leaves_the_rest() -> None:
         assert np.abs(drawn[row, column] - wanted).max() <= 1
 
 
-@pytest.mark.parametrize(("size", "expected"), [((60, 40), (60, 40)), ((600, 400), (384, 256)), ((2000, 1), (384, 1))])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((60, 40), (60, 40)),
+        ((384, 384), (384, 384)),
+        ((385, 100), (384, 100)),
+        ((575, 400), (384, 267)),  # half would lose more than a quarter
+        ((576, 400), (288, 200)),
+        ((640, 427), (320, 214)),
+        ((427, 640), (214, 320)),
+        ((2000, 1), (334, 1)),
+        ((1, 2000), (1, 334)),
+    ],
+)
 def test_overlay_size(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert draw_overlay(Image.new("RGB", size), []).size == expected
+
+
+@given(st.integers(1, 3000), st.integers(1, 500))
+def test_overlays_keep_three_quarters_of_the_largest_side(side: int, most: int) -> None:
+    width, height = draw_overlay(Image.new("RGB", (side, 1)), [], most).size
+    assert 0.75 * min(side, most) <= width <= most
+    assert height == 1
+
+
+def test_halved_images_are_averaged_exactly() -> None:
+    chess = Image.fromarray(np.indices((40, 60)).sum(axis=0).astype(np.uint8) % 2 * 200).convert("RGB")
+    assert draw_overlay(chess, [], 30).getextrema() == ((100, 100),) * 3
 
 
 def test_colours_of_neighbours_differ() -> None:
