@@ -154,9 +154,14 @@ class RemotePath:
             return {name for name in found if name}
         return set()
 
-    def files(self) -> dict[str, int]:
-        """Return all files below with their sizes, by name relative to this folder; may be empty."""
-        return {name: status.st_size for name, status in self.statuses().items()}
+    def files(self, *, missing_ok: bool = False) -> dict[str, int]:
+        """Return all files below with their sizes, by name relative to this folder; may be empty.
+
+        With ``missing_ok``, there is none where the store says that there is no such folder, or no bucket.
+        """
+        with suppress(*([FileNotFoundError] if missing_ok else [])):
+            return {name: status.st_size for name, status in self.statuses().items()}
+        return {}
 
     def statuses(self) -> dict[str, RemoteStatus]:
         """Return all files below as :meth:`files` does, with the result of :meth:`stat`."""

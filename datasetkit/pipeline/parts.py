@@ -232,11 +232,13 @@ class Job:
         """Yield the parts to build, and carry over those that may stay."""
         store = self._store
         terms: Terms | None = None
+        kept = [index for index in sorted(store.whole) if self._shard is None or self._shard.has(index)]
+        accounts = store.accounts(kept)
         for index, entries in enumerate(parts_of(self._source, self._recipe)):
             self._count = index + 1
             if self._shard is not None and not self._shard.has(index):
                 continue
-            if index in store.whole and (changes := self._inputs.changes(entries, store.account(index))):
+            if index in store.whole and (changes := self._inputs.changes(entries, next(accounts))):
                 texts = [f"{name} {what}" for name, what in changes.items()]
                 logger.info("part %d is rebuilt: %s", index, listed(texts))
                 store.forget([index])

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from datasetkit.core.documents import load_json
 from datasetkit.core.files import whole_file
-from datasetkit.core.paths import Place, path_beside, read_part
+from datasetkit.core.paths import Place, open_local, path_beside, read_part
 from datasetkit.export.dataset.manifest import Manifest, Part
 
 logger = logging.getLogger(__name__)
@@ -32,18 +34,17 @@ class Accounts(Mapping[int, Account]):
     """Accounts of parts by number. Only the places of their lines are in memory.
 
     Args:
-        path: the file with the accounts.
+        read: returns the bytes of the file from an offset on, given a length.
         places: offset and length of the line of each part, bytes.
 
     """
 
-    def __init__(self, path: Place, places: Mapping[int, tuple[int, int]]) -> None:
-        self._path = path
+    def __init__(self, read: Callable[[int, int], bytes], places: Mapping[int, tuple[int, int]]) -> None:
+        self._read = read
         self._places = places
 
     def __getitem__(self, index: int) -> Account:
-        offset, length = self._places[index]
-        account: Account = load_json(read_part(self._path, offset, length))["inputs"]
+        account: Account = load_json(self._read(*self._places[index]))["inputs"]
         return account
 
     def __iter__(self) -> Iterator[int]:
@@ -53,18 +54,44 @@ class Accounts(Mapping[int, Account]):
         return len(self._places)
 
 
-def read_accounts(folder: Place, manifest: Manifest) -> Accounts:
-    """Read the accounts of the parts of a built folder, as far as they exist."""
-    path, places, end = accounts_path(folder), dict[int, tuple[int, int]](), 0
+def read_accounts(place: Place, manifest: Manifest) -> Accounts:
+    """Read the accounts of the parts of a built dataset, as far as they exist; those in a store are fetched once.
+
+    Raises:
+        OSError: a store refuses, or cannot be reached.
+
+    """
+    path = accounts_path(place)
+    if isinstance(path, Path):
+        with suppress(OSError), path.open("rb") as lines:
+            return Accounts(partial(read_part, path), _places(lines, manifest))
+    else:
+        with suppress(FileNotFoundError):
+            copy = open_local(path)
+            copy.seek(0)
+            found = Accounts(partial(_read_from, copy), _places(copy, manifest))
+            weakref.finalize(found, copy.close)
+            return found
+    return Accounts(lambda *_: b"", {})
+
+
+def _read_from(file: IO[bytes], offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)
+
+
+def _places(lines: Iterable[bytes], manifest: Manifest) -> dict[int, tuple[int, int]]:
+    """Return offset and length of the lines that belong to parts of a dataset, up to the first damaged line."""
+    places, end = dict[int, tuple[int, int]](), 0
     parts = {part.index: part for part in manifest.parts}
-    with suppress(OSError, KeyError, TypeError, ValueError, RecursionError), path.open("rb") as lines:
+    with suppress(KeyError, TypeError, ValueError, RecursionError):
         for line in lines:
             start, end = end, end + len(line)
             value = load_json(line)
             index, account = value["part"], value["inputs"]
             if index in parts and value["shards"] == _digests(parts[index]) and isinstance(account["files"], dict):
                 places[index] = start, len(line)
-    return Accounts(path, places)
+    return places
 
 
 def write_accounts(path: Path, manifest: Manifest, accounts: Iterable[Account | None]) -> None:

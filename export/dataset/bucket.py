@@ -36,7 +36,7 @@ _SHARD_LOCK = re.compile(r"shard-(\d+)-of-(\d+)")
 def has_unfinished(names: Collection[str]) -> bool:
     """Whether a prefix with these files has no dataset yet, or is just being exchanged."""
     is_begun = any(name.startswith(f"{JOURNAL}/") and name.endswith(f"/{PLAN}") for name in names)
-    return is_begun or (f"{JOURNAL}/{STATE}" in names and MANIFEST_NAME not in names)
+    return f"{JOURNAL}/{STATE}" in names and (is_begun or MANIFEST_NAME not in names)
 
 
 class BuildBucket(Output):
@@ -135,7 +135,7 @@ class BuildBucket(Output):
 
     def _clear(self) -> None:
         """Remove what a killed build left after it had published, unless somebody else is there."""
-        if not self._journal.files():
+        if not self._journal.files(missing_ok=True):
             return
         self._lease = self._leases.try_take(_ALL)
         if self._lease is None:
@@ -166,7 +166,7 @@ class BuildBucket(Output):
         manifest = Manifest.read(self.papers)
         name = f"{accounts_path(self.place)}".removeprefix(f"{self.place}/")
         (self.papers / name).parent.mkdir()
-        write_accounts(self.papers / name, manifest, self.parts.accounts(manifest.parts))
+        write_accounts(self.papers / name, manifest, self.parts.accounts([part.index for part in manifest.parts]))
         _exchange(self.place, self.parts.build).begin(self.papers, [*self._moves.values()], self.published)
         self._finish(self.parts.build)
         self._remove_journal()
@@ -244,7 +244,7 @@ class BuildBucket(Output):
         """Remove the files of all other builds."""
         self._leases.tidy()
         kept = (STATE, f"{_LOCKS}/", *([f"{self.parts.build}/"] if self.parts.build else []))
-        remove_all(self._journal / name for name in self._journal.files() if not name.startswith(kept))
+        remove_all(self._journal / name for name in self._journal.files(missing_ok=True) if not name.startswith(kept))
 
     def _remove_local(self) -> None:
         if self._local is not None:

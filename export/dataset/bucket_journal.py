@@ -26,7 +26,7 @@ class BucketJournal:
 
     def names(self) -> Iterable[str]:
         """Return the names of all files."""
-        return [name for name in self._folder.files() if "/" not in name]
+        return [name for name in self._folder.files(missing_ok=True) if "/" not in name]
 
     def place(self, name: str) -> RemotePath:
         """Return the URI of a file."""

@@ -130,7 +130,7 @@ class BuildFolder(Output):
     def _finish_exchange(self) -> None:
         finish(self.place, self._journal)
         manifest = Manifest.read(self.place)
-        keep_accounts(self.place, manifest, self.parts.accounts(manifest.parts))
+        keep_accounts(self.place, manifest, self.parts.accounts([part.index for part in manifest.parts]))
         self._remove_journal()
 
     def _start(self, task: Task) -> None:

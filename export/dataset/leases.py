@@ -17,7 +17,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -87,20 +87,24 @@ class _Watch:
     def __init__(self, place: RemotePath) -> None:
         self._place = place
         self._seen: dict[tuple[str, int], tuple[_State, float]] = {}
+        self._told: set[str] = set()
 
     def is_silent(self, name: str, state: _State) -> bool:
         """Whether the holder has not renewed the lock for too long."""
-        if (name, state.epoch) not in self._seen:
-            self._seen[name, state.epoch] = state, time.monotonic()
+        _, since = self._seen.setdefault((name, state.epoch), (state, time.monotonic()))
+        return not self.has_moved(name, state) and time.monotonic() - since >= STALE_S
+
+    def tell(self, states: Iterable[_State]) -> None:
+        """Log for whom this process is waiting, once for each."""
+        for holder in (state.holder for state in states if state.holder.token not in self._told):
+            self._told.add(holder.token)
             logger.info(
                 "%s: waiting for at most %.0f s to see whether process %d on %s still runs",
                 self._place,
                 STALE_S,
-                state.holder.process,
-                state.holder.host,
+                holder.process,
+                holder.host,
             )
-        _, since = self._seen[name, state.epoch]
-        return not self.has_moved(name, state) and time.monotonic() - since >= STALE_S
 
     def has_moved(self, name: str, state: _State) -> bool:
         """Whether the holder has renewed the lock since it was first seen."""
@@ -144,6 +148,7 @@ class Leases:
                     return lease
             elif watch.has_moved(name, state) and time.monotonic() >= end:
                 raise self.busy(state.holder)
+            watch.tell([] if state is None else [state])
             time.sleep(POLL_S)
         return None
 
@@ -174,6 +179,7 @@ class Leases:
                 for name in silent | gone:
                     self.remove(name, states[name].epoch)
                 return [state.holder for name, state in states.items() if name not in silent | gone]
+            watch.tell(states.values())
             time.sleep(POLL_S)
 
     def tidy(self) -> None:

@@ -193,14 +193,9 @@ class PartStore:
             total.update(found.counts)
         return total.finish()
 
-    def account(self, index: int) -> Account | None:
-        """Read the recorded state of the input files of a complete part."""
-        account: Account | None = load_json(self._files.read(_account(index, self._attempts[index])))
-        return account
-
-    def accounts(self, parts: Sequence[Part]) -> Iterator[Account | None]:
-        """Read those of several complete parts, in order."""
-        return self._each(self.account, [part.index for part in parts])
+    def accounts(self, indices: Sequence[int]) -> Iterator[Account | None]:
+        """Read the recorded states of the input files of complete parts, in order, as they are needed."""
+        return self._each(self._account, indices)
 
     def carry_over(self, part: Part, account: Account | None) -> None:
         """Carry over a part of the published dataset; its shards are linked when the new dataset is published.
@@ -327,6 +322,10 @@ class PartStore:
         if found is None:
             raise OutputError(f"{self._files.place(marker_name(index))} changed while it was read; build again")
         return found
+
+    def _account(self, index: int) -> Account | None:
+        account: Account | None = load_json(self._files.read(_account(index, self._attempts[index])))
+        return account
 
     def _ledger_text(self, index: int) -> str:
         return self._files.read(_ledger(index, self._attempts[index])).decode()
