@@ -136,6 +136,7 @@ class Output(ABC):
         finally:
             if not is_open:
                 self._release_lock()
+                self._release_shard()
 
     def __enter__(self) -> Self:
         return self

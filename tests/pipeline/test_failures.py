@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import ImageFile
 
-import datasetkit.pipeline.records
+import datasetkit.pipeline.finishing
 from datasetkit.core.errors import SourceFailedError
 from datasetkit.core.image import load_image
 from datasetkit.core.ledger import Drop, DropReason
@@ -126,8 +126,8 @@ def test_partly_present_set_still_builds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", ["load_image", "draw_overlay", "record_to_row"])
 def test_record_without_memory_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     recipe = folder_recipe(put(tmp_path / "in", {f"{n}.png": make_image(n, (20 + n, 20)) for n in range(4)}))
-    module = "datasetkit.sources.rows" if where == "load_image" else "datasetkit.pipeline.records"
-    real = getattr(datasetkit.pipeline.records, where, load_image)
+    module = "datasetkit.sources.rows" if where == "load_image" else "datasetkit.pipeline.finishing"
+    real = getattr(datasetkit.pipeline.finishing, where, load_image)
 
     def short(*given: Any) -> Any:
         made = real(*given)
