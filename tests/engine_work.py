@@ -18,7 +18,8 @@ from datasetkit.runtime.engines.protocol import Do, Seat, Tell
 class Squares:
     """Squares numbers; other payloads are commands: ("kill", path), ("raise", text), ("sleep", seconds), ...
 
-    ("kill", path) kills the worker the first times, as often as the file has bytes.
+    ("kill", path) kills the worker the first times, as often as the file has bytes. ("wait", path) ends a moment after the
+    file exists.
     """
 
     def start(self, seat: Seat) -> tuple[Any, Do]:
@@ -44,6 +45,10 @@ class Squares:
             logging.getLogger("datasetkit.test").warning(value)
         if command == "sleep":
             time.sleep(value)
+        if command == "wait":
+            while not Path(value).exists():
+                time.sleep(0.01)
+            time.sleep(0.3)
         if command == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)
         return os.getpid(), None
