@@ -26,6 +26,7 @@ from transformers import (
     SamModel,
     SwinConfig,
 )
+from transformers.utils import logging as transformers_logging
 
 from datasetkit.annotation.captioners.image_text_to_text import ImageTextToTextCaptioner
 from datasetkit.annotation.detectors.grounding_dino import GroundingDinoDetector
@@ -71,6 +72,7 @@ def random_models(
 
     """
     torch.manual_seed(0)
+    transformers_logging.disable_progress_bar()
     _Captioner.text = text
     _Detector.found_in = staticmethod(found_in)
     where = {"device": device, "dtype": dtype}

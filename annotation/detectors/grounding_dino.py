@@ -83,7 +83,8 @@ class GroundingDinoDetector:
 
     def detect(self, images: Sequence[Image.Image], queries: Sequence[Query]) -> list[Detections | UnusableError]:
         """Detect each image's query; see :class:`datasetkit.core.protocols.Detector`."""
-        return self.forward([self.preparer(image, query).value for image, query in zip(images, queries, strict=True)])
+        prepared = [self.preparer(image, query).value for image, query in zip(images, queries, strict=True)]
+        return self.forward(prepared, images, queries)
 
     def forward(self, prepared: Sequence[PreparedImage], *_: Any) -> list[Detections | UnusableError]:
         """Run the model; see :class:`datasetkit.core.protocols.PreparedModel`."""
