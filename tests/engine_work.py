@@ -18,8 +18,8 @@ from datasetkit.runtime.engines.protocol import Do, Seat, Tell
 class Squares:
     """Squares numbers; other payloads are commands: ("kill", path), ("raise", text), ("sleep", seconds), ...
 
-    ("kill", path) kills the worker the first times, as often as the file has bytes. ("wait", path) ends a moment after the
-    file exists.
+    ("kill", path) kills the worker the first times, as often as the file has bytes. ("wait", path) ends a moment after
+    the file exists.
     """
 
     def start(self, seat: Seat) -> tuple[Any, Do]:
