@@ -32,7 +32,7 @@ import numpy as np
 from PIL import Image
 from transformers import GroundingDinoImageProcessorPil, SamImageProcessorPil
 
-from benchmarks.coco_copies import write_copies
+from benchmarks.coco_copies import coco_mini, write_copies
 from benchmarks.masks import blobs
 from datasetkit.annotation.alignment import KnownObjectAligner
 from datasetkit.annotation.describing import Describer
@@ -113,14 +113,15 @@ def found_in(image: Image.Image, query: Query) -> Detections:
 
 
 class StandInSegmenter:
-    """Keeps the device for a while, and returns masks with ragged outlines."""
+    """Keeps the device for a while, and returns masks with ragged outlines, which were made before."""
 
     identities: tuple[ModelIdentity, ...] = ()
     finisher = staticmethod(segments_of)
 
     def __init__(self) -> None:
         self.preparer = SamPreparer(SamImageProcessorPil())
-        self._masks: dict[tuple[int, int], PackedMasks] = {}
+        sizes_wh = {Image.open(path).size for path in coco_mini().glob("*2017/*.jpg")}
+        self._masks = {(height, width): _packed(height, width) for width, height in sizes_wh}
 
     def segment(self, images: Sequence[Image.Image], boxes_xyxy: Sequence[FloatArray]) -> list[Any]:
         """Segment by both halves."""
@@ -135,15 +136,13 @@ class StandInSegmenter:
     ) -> list[PackedMasks]:
         """Wait for the device."""
         time.sleep(DEVICE_S / 2 * len(images))
-        return [self._packed(image.height, image.width) for image in images]
+        return [self._masks[image.height, image.width] for image in images]
 
-    def _packed(self, height: int, width: int) -> PackedMasks:
-        """Return the masks of an image of this size, which are made once."""
-        if (height, width) not in self._masks:
-            logits = blobs(BOXES)
-            rows = pack_masks(logits, logits.new_full((BOXES,), 0.9), (height, width))
-            self._masks[height, width] = PackedMasks(np.stack([row.numpy() for row in rows]), (height, width))
-        return self._masks[height, width]
+
+def _packed(height: int, width: int) -> PackedMasks:
+    logits = blobs(BOXES)
+    rows = pack_masks(logits, logits.new_full((BOXES,), 0.9), (height, width))
+    return PackedMasks(np.stack([row.numpy() for row in rows]), (height, width))
 
 
 def annotator_of(captioner: Captioner, detector: Detector, segmenter: Segmenter, device: str) -> GroundedAnnotator:

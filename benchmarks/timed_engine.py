@@ -1,4 +1,4 @@
-"""The engine ``processes`` with a clock. A module of its own, since builds import an engine by its name."""
+"""Engines with clocks. A module of its own, since builds import an engine by its name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from datasetkit.runtime.engines.here import Here
 from datasetkit.runtime.engines.pool import Pool
 from datasetkit.runtime.engines.processes import Processes
 from datasetkit.runtime.engines.protocol import Died, Done, Task, Work
 
 # Of all runs, in order.
 SECONDS: list[float] = []
+CPU_SECONDS: list[float] = []  # of :class:`TimedHere`
 
 
 class Timed(Pool[Any]):
@@ -35,3 +37,17 @@ class TimedProcesses(Timed, Processes):
 
     def __init__(self, seats: Any, address: str | None = None) -> None:  # noqa: ARG002 - that of every engine
         super().__init__(seats)
+
+
+class TimedHere(Here):
+    """This process as the only worker, with clocks."""
+
+    def __init__(self, seats: Any, address: str | None = None) -> None:  # noqa: ARG002 - that of every engine
+        super().__init__(seats[0])
+
+    def run(self, next_task: Callable[[], Task | None], on_tell: Callable[[Task, Any], None]) -> Iterator[Done | Died]:
+        """Do tasks, and note how long that took, on the clock and of the processor."""
+        start, cpu = time.perf_counter(), time.process_time()
+        yield from super().run(next_task, on_tell)
+        SECONDS.append(time.perf_counter() - start)
+        CPU_SECONDS.append(time.process_time() - cpu)

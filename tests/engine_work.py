@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -43,6 +44,8 @@ class Squares:
             raise UnpicklableError
         if command == "log":
             logging.getLogger("datasetkit.test").warning(value)
+        if command == "count frozen objects":
+            return os.getpid(), gc.get_freeze_count()
         if command == "sleep":
             time.sleep(value)
         if command == "wait":

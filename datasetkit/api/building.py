@@ -52,7 +52,7 @@ def build(
             on the Hub, the path of a recipe (.yaml), the name of a source ("coco", "toyworld", a plug-in, or
             ``package.module:Class``), options of a source, a list of dictionaries, a ``datasets.Dataset``, or an object
             that is a :class:`~datasetkit.core.protocols.Source` or a sequence of rows.
-        out: output folder.
+        out: output folder, or a URI such as ``s3://bucket/prefix``.
         on_progress: called with the stage, the number of finished entries, and their total number.
         root: folder that relative paths in a recipe file start at; None for the folder of the file.
         allow_code: whether a recipe file may name classes, whose modules are then imported.

@@ -393,7 +393,8 @@ def open_built(folder: str | os.PathLike[str]) -> Built:
 
     Args:
         folder: folder that ``datasetkit build`` wrote. A published dataset is ``user/name[@revision]`` on the Hub (or
-            its URL, such as ``hf://datasets/user/name``), or a URI; it supports ``manifest`` and ``verify()`` only.
+            its URL, such as ``hf://datasets/user/name``), or a URI; it supports ``manifest`` and ``verify()`` only,
+            and at a URI also ``report()`` and ``push()``.
 
     Raises:
         BuiltFolderError: there is no dataset, or datasetkit did not write it.

@@ -13,9 +13,10 @@ from datasetkit.core.paths import Place, is_inside
 from datasetkit.core.protocols import Source
 from datasetkit.core.schema import SCHEMA_VERSION
 from datasetkit.core.text import listed
+from datasetkit.export.dataset.found import Found
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.output import Found, Output
+from datasetkit.export.dataset.output import Output
 from datasetkit.export.dataset.outputs import check_free, open_output, wait_for_turn
 from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe

@@ -35,7 +35,8 @@ class Gatherer(Generic[Item]):
 
     Items are passed in the order of the sequence, with those that take no part. A batch is complete when it is full, or
     when its first member has waited long enough: the sequence has then gone on by ``span`` items, the member included,
-    or by items that weigh ``span_bytes`` together.
+    or by items that weigh ``span_bytes`` together. At the beginning of the sequence, where the device has nothing else
+    to do, members wait for as many items as came before them, or for those of one batch.
 
     Args:
         size: members of a full batch.
@@ -76,7 +77,8 @@ class Gatherer(Generic[Item]):
         overdue = []
         while self._buckets:
             key, (passed, passed_bytes, members) = next(iter(self._buckets.items()))
-            if self._passed - passed < self._span and self._passed_bytes - passed_bytes < self._span_bytes:
+            span = min(self._span, max(self._size, passed))
+            if self._passed - passed < span and self._passed_bytes - passed_bytes < self._span_bytes:
                 break
             overdue.append(members)
             del self._buckets[key]

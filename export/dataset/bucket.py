@@ -21,10 +21,11 @@ from datasetkit.core.remote import RemotePath
 from datasetkit.export.dataset.accounts import accounts_path, write_accounts
 from datasetkit.export.dataset.bucket_exchange import PLAN, BucketExchange, remove_all
 from datasetkit.export.dataset.bucket_journal import BucketJournal
+from datasetkit.export.dataset.found import JOURNAL, STATE, Found, Task, not_empty, reading_build
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.leases import Lease, Leases
 from datasetkit.export.dataset.manifest import DATA_FOLDER, MANIFEST_NAME, Manifest
-from datasetkit.export.dataset.output import JOURNAL, STATE, Found, Output, Task, new_name, not_empty, reading_build
+from datasetkit.export.dataset.output import Output, new_name
 from datasetkit.export.dataset.part_store import Move, PartStore
 from datasetkit.runtime.engines.shards import Shard
 

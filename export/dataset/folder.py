@@ -21,10 +21,11 @@ from datasetkit.core.errors import BusyError
 from datasetkit.core.files import replace_file
 from datasetkit.export.dataset.accounts import keep_accounts
 from datasetkit.export.dataset.exchange import NEW, exchange, finish, is_begun
+from datasetkit.export.dataset.found import JOURNAL, STATE, Found, Task, not_empty, reading_build
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.journal import LocalJournal
 from datasetkit.export.dataset.manifest import DATA_FOLDER, MANIFEST_NAME, Manifest
-from datasetkit.export.dataset.output import JOURNAL, STATE, Found, Output, Task, new_name, not_empty, reading_build
+from datasetkit.export.dataset.output import Output, new_name
 from datasetkit.export.dataset.part_store import Move, PartStore, part_of
 from datasetkit.runtime.engines.shards import Shard
 

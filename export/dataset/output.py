@@ -14,11 +14,9 @@ import json
 import re
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from datasetkit.core.errors import BuiltFolderError, BusyError, OutputError
 from datasetkit.core.label_map import LabelMap
@@ -26,71 +24,15 @@ from datasetkit.core.ledger import Drop, PassedOver
 from datasetkit.core.paths import Place
 from datasetkit.export.dataset.card.render import render_card
 from datasetkit.export.dataset.card.sections import owners_part
+from datasetkit.export.dataset.found import BUILD, Found, Task
 from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import CARD_NAME, Manifest
 from datasetkit.export.dataset.part_store import Move, PartStore
 from datasetkit.export.dataset.statistics import Statistics
 from datasetkit.runtime.engines.shards import Shard
 
-JOURNAL = ".build"
-STATE = "state.json"
 # How long the jobs of an array wait for another one that plans, or publishes.
 WAIT_S = 60.0
-_BUILD = "build"  # the key of the build's name in the state
-
-Task = Literal["build", "retry", "update"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Contents of OUT.
-
-    Args:
-        published: manifest of the dataset; None without one.
-        pending: identity of the unfinished build; None without one.
-        task: its kind: build all parts, or rebuild those with failures, or those with changed input.
-        build: the name of the unfinished build, which its parts have in their markers; None without one.
-
-    """
-
-    published: Manifest | None
-    pending: BuildIdentity | None
-    task: Task = "build"
-    build: str | None = None
-
-    @classmethod
-    def of_state(cls, state: Mapping[str, Any] | None, published: Manifest | None) -> Found:
-        """Read the state of an unfinished build, if there is one.
-
-        Raises:
-            KeyError, TypeError: the state is not of that form.
-
-        """
-        if state is None:
-            return cls(published, None)
-        state = dict(state)
-        task, build = state.pop("task", "build"), state.pop(_BUILD, None)
-        return cls(published, BuildIdentity.from_json(state), task, build)
-
-    def holds(self, identity: BuildIdentity) -> bool:
-        """Whether the published dataset belongs to a build, ignoring the files of the source."""
-        return self.published is not None and BuildIdentity.of(self.published).is_same_but_source(identity)
-
-    def continues(self, identity: BuildIdentity) -> bool:
-        """Whether the unfinished build is this one, ignoring the files of the source."""
-        return self.pending is not None and self.pending.is_same_but_source(identity)
-
-    def refusal(self, place: Place, identity: BuildIdentity) -> OutputError | None:
-        """Return why a build may not continue here, or None; a build that kept nothing may always be replaced."""
-        if self.holds(identity) or self.continues(identity):
-            return None
-        other = self.pending or (BuildIdentity.of(self.published) if self.published else None)
-        if other is None or (self.pending is None and self.published and not self.published.shards):
-            return None
-        return OutputError(
-            f"{place} contains another build ({other.difference(identity)}); give another --out, or --overwrite to "
-            "replace it"
-        )
 
 
 class Output(ABC):
@@ -260,7 +202,7 @@ class Output(ABC):
         self.task = None
 
     def _state_text(self, task: Task) -> bytes:
-        return json.dumps(self._identity.to_json() | {"task": task, _BUILD: self.parts.build}).encode()
+        return json.dumps(self._identity.to_json() | {"task": task, BUILD: self.parts.build}).encode()
 
     @property
     @abstractmethod
@@ -343,31 +285,3 @@ class Output(ABC):
 def new_name() -> str:
     """Return a name for a build."""
     return secrets.token_hex(8)
-
-
-@contextmanager
-def reading_build(place: Place) -> Iterator[None]:
-    """Turn errors of a damaged build into one line.
-
-    Raises:
-        OutputError: the body raised such an error.
-
-    """
-    try:
-        yield
-    except (NotADirectoryError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise OutputError(f"{place} contains no build ({error}); give another --out") from error
-
-
-def not_empty(place: Place) -> OutputError:
-    """Return the error that OUT contains something else than a build."""
-    return OutputError(f"{place} is not empty and contains no build; give another --out")
-
-
-def without_models(found: Found) -> Found:
-    """Return what was found as if no models were used; their weights are known only once they are loaded."""
-    return replace(
-        found,
-        published=None if found.published is None else replace(found.published, models=()),
-        pending=None if found.pending is None else replace(found.pending, models=()),
-    )

@@ -11,8 +11,9 @@ from datasetkit.core.errors import BusyError
 from datasetkit.core.paths import Place
 from datasetkit.export.dataset.bucket import BuildBucket
 from datasetkit.export.dataset.folder import BuildFolder
+from datasetkit.export.dataset.found import Found
 from datasetkit.export.dataset.identity import BuildIdentity
-from datasetkit.export.dataset.output import WAIT_S, Found, Output, without_models
+from datasetkit.export.dataset.output import WAIT_S, Output
 from datasetkit.export.dataset.part_store import PartStore
 from datasetkit.runtime.engines.shards import Shard
 
@@ -38,7 +39,7 @@ def check_free(place: Place, identity: BuildIdentity) -> Found:
         OutputError: OUT contains another build, or something else.
 
     """
-    found = without_models(_kind(place).find(place))
+    found = _kind(place).find(place).without_models
     if refusal := found.refusal(place, replace(identity, models=())):
         raise refusal
     return found

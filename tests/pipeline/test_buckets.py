@@ -366,6 +366,20 @@ def fill(source: Path, images: Mapping[int, bytes]) -> None:
         (source / f"{number:02d}.png").write_bytes(data)
 
 
+def test_engines_can_be_mixed_over_one_build(bucket: Bucket, source: Path, expected: dict[str, bytes]) -> None:
+    out = as_place(bucket.address("out"))
+    assert run(source, out, shard="0/3") is None
+    assert run(source, out, engine="processes", workers=2) is not None
+    assert published(bucket, "out") == expected
+
+
+def test_push_into_an_unfinished_build_is_refused(bucket: Bucket, source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "local")
+    run(source, bucket.address("out"), shard="0/3")
+    with pytest.raises(OutputError, match="has an unfinished build; finish it by its command"):
+        store.push(tmp_path / "local", RemotePath(bucket.address("out")))
+
+
 def test_dataset_in_memory_equals_the_local_one(source: Path, expected: dict[str, bytes]) -> None:
     place = RemotePath(f"memory://built-{uuid.uuid4().hex}/out")
     run(source, place)

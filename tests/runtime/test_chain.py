@@ -147,7 +147,7 @@ def test_unusable_items_skip_the_rest_and_keep_their_place() -> None:
         (1, DropReason.NOT_FINITE),
         (2, DropReason.NOT_FINITE),
     ]
-    assert later.seen == [(0, 3), (4,)]
+    assert later.seen == [(0,), (3, 4)], "the very first item waits for those of one batch only"
 
 
 def test_item_without_memory_on_a_cpu_is_lost_alone() -> None:

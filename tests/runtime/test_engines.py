@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
@@ -30,6 +31,27 @@ def test_every_task_is_done_once(engine: Engine) -> None:
     assert results == {number: number**2 for number in range(20)}
     assert sorted(told) == list(range(20))
     assert deaths == []
+
+
+@pytest.mark.parametrize("engine", [Here(Seat(0)), Processes(seats(1))])
+def test_garbage_collections_skip_what_was_loaded(engine: Engine) -> None:
+    gc.unfreeze()  # as tests freeze what they import
+    try:
+        with engine:
+            engine.start(Squares())
+            waiting = deque([Task(0, ("count frozen objects", None))])
+            (event,) = engine.run(lambda: waiting.popleft() if waiting else None, print)
+        assert event.result[1] > 1000
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.freeze()
+
+
+def test_objects_that_the_caller_froze_stay_frozen() -> None:
+    with Here(Seat(0)) as engine:
+        engine.start(Squares())
+        carry_out(engine, range(2))
+    assert gc.get_freeze_count() > 1000
 
 
 def test_tasks_run_at_the_same_time() -> None:

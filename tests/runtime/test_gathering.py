@@ -46,10 +46,11 @@ def test_a_batch_is_full_or_has_waited_as_long_as_allowed(
         waited = range(batch[0], min(end + 1, len(sequence)))
         weight = sum(sequence[place][1] for place in waited)
         before = weight - sequence[waited[-1]][1]
-        assert len(waited) <= span
+        own_span = min(span, max(size, batch[0]))
+        assert len(waited) <= own_span
         assert before < span_bytes or len(waited) == 1
         if len(batch) < size and end < len(sequence):
-            assert len(waited) == span or weight >= span_bytes
+            assert len(waited) == own_span or weight >= span_bytes
 
 
 @given(SEQUENCES, st.integers(1, 5), st.integers(1, 20))
@@ -62,13 +63,20 @@ def test_batches_of_a_beginning_do_not_depend_on_the_rest(
 
 
 def test_sizes_go_together_across_a_sequence() -> None:
+    begun: list[tuple[str | None, int]] = [(None, 0)] * 9
     sequence: list[tuple[str | None, int]] = [("a", 0), ("b", 0), (None, 0), ("a", 0), ("b", 0), ("c", 0), ("a", 0)]
-    assert gathered(sequence, 2, NEVER, NEVER) == [(3, [0, 3]), (4, [1, 4]), (7, [5]), (7, [6])]
+    assert gathered(begun + sequence, 2, NEVER, NEVER) == [(12, [9, 12]), (13, [10, 13]), (16, [14]), (16, [15])]
 
 
 def test_a_rare_size_does_not_wait_longer_than_its_span() -> None:
-    sequence: list[tuple[str | None, int]] = [("rare", 0), *[("a", 0)] * 9]
-    assert gathered(sequence, 2, 4, NEVER)[:2] == [(2, [1, 2]), (3, [0])]
+    sequence: list[tuple[str | None, int]] = [*[(None, 0)] * 4, ("rare", 0), *[("a", 0)] * 9]
+    assert gathered(sequence, 2, 4, NEVER)[:2] == [(6, [5, 6]), (7, [4])]
+
+
+def test_the_first_items_wait_for_one_batch_only() -> None:
+    sequence: list[tuple[str | None, int]] = [(str(place), 0) for place in range(12)]
+    ends = {batch[0]: end for end, batch in gathered(sequence, 3, 5, NEVER)}
+    assert [ends[place] - place + 1 for place in range(8)] == [3, 3, 3, 3, 4, 5, 5, 5]
 
 
 def test_large_items_wait_for_fewer_others() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Self
 
@@ -39,5 +41,19 @@ class Here:
         """Do tasks; see :class:`~datasetkit.runtime.engines.protocol.Engine`."""
         if self._do is None:
             raise RuntimeError("start the engine first")
-        while (task := next_task()) is not None:
-            yield Done(task, self._do(task.payload, partial(on_tell, task)))
+        with _frozen_objects():
+            while (task := next_task()) is not None:
+                yield Done(task, self._do(task.payload, partial(on_tell, task)))
+
+
+@contextmanager
+def _frozen_objects() -> Iterator[None]:
+    """Let garbage collections skip what exists already, which is far more than what tasks create."""
+    if gc.get_freeze_count():  # by the caller, who decides when that ends
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

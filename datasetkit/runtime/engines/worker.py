@@ -6,6 +6,7 @@ The process reads its tasks from a socket, and writes back messages, which :mod:
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import queue
@@ -63,6 +64,7 @@ def work_through(work: bytes, seat: Seat, next_task: Callable[[], Any], send: Ca
     logging.getLogger("datasetkit").setLevel(logging.INFO)
     try:
         hello, do = unpacked(work).start(seat)
+        gc.freeze()  # garbage collections skip what was loaded, which is far more than what tasks create
         send(("ready", hello))
         while True:
             send(("done", do(next_task(), _Teller(send).tell)))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.remote import RemotePath
+from datasetkit.export.dataset.found import JOURNAL, STATE
 from datasetkit.export.dataset.manifest import MANIFEST_NAME, Manifest
 from datasetkit.export.publish.files import files_to_publish
 from datasetkit.export.publish.former import check_others, check_replace, former_files, is_name_of_ours
@@ -31,6 +32,8 @@ def plan(
     """
     manifest = Manifest.read(folder)
     listed = place.files()
+    if f"{JOURNAL}/{STATE}" in listed:
+        raise OutputError(f"{place} has an unfinished build; finish it by its command, or push elsewhere")
     files = files_to_publish(folder, manifest, on_progress)
     paths = {file.path for file in files}
     check_replace(replace, paths)
@@ -52,7 +55,7 @@ def push(
 
     Raises:
         BuiltFolderError: the build is not finished, or a shard does not match the manifest.
-        OutputError: files that no push wrote would mix with the shards, or be replaced.
+        OutputError: files that no push wrote would mix with the shards, or be replaced, or a build is unfinished there.
         OSError: the store refuses something, or cannot be reached.
 
     """
