@@ -17,8 +17,12 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], work
     """Apply ``function`` to the items in threads; yield the results in the order of the items.
 
     Only a few results per worker are held at a time, so memory does not grow with the number of items. If the consumer
-    stops early, or an item raises, items that were not started are cancelled.
+    stops early, or an item raises, items that were not started are cancelled. One worker is the calling thread itself,
+    as a second thread would mostly wait for it.
     """
+    if workers == 1:
+        yield from map(function, items)
+        return
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
