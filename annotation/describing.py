@@ -13,7 +13,7 @@ from datasetkit.core.errors import ModelError, UnusableError
 from datasetkit.core.ledger import Notice, NoticeKind
 from datasetkit.core.protocols import Captioner, Reading
 from datasetkit.runtime.batches import begin_part
-from datasetkit.runtime.stages import AheadStage, Stage
+from datasetkit.runtime.stages.kinds import AheadStage, Stage
 
 
 class Describer(Annotator):

@@ -31,7 +31,7 @@ from datasetkit.core.protocols import CropScorer, NounPhrase, PhraseFinder
 from datasetkit.core.record import KeyObject, Maker, ObjectProvenance, Phrase, Record, Scores
 from datasetkit.options.grounding import GroundingOptions
 from datasetkit.runtime.batches import Batches, begin_part
-from datasetkit.runtime.stages import CpuStage, DeviceStage, Stage
+from datasetkit.runtime.stages.kinds import CpuStage, DeviceStage, Stage
 
 # Coarser than the differences between batches and devices.
 _SCORE_DIGITS = 4

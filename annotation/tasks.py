@@ -14,10 +14,10 @@ from datasetkit.annotation.alignment import PhraseQuery
 from datasetkit.core.detections import Detections, Grounding, ModelIdentity, Query, Region, Removal, Segment
 from datasetkit.core.ledger import Drop, NoticeKind
 from datasetkit.core.protocols import NounPhrase, Prepared, Preparer, Reading
-from datasetkit.runtime.chain import pool_of, run
-from datasetkit.runtime.gathering import Bounds
-from datasetkit.runtime.stages import DeviceStage, Failed, Stage
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.stages.chain import pool_of, run
+from datasetkit.runtime.stages.gathering import Bounds
+from datasetkit.runtime.stages.kinds import DeviceStage, Failed, Stage
+from datasetkit.runtime.stages.timers import Stages
 
 
 @dataclass(frozen=True, slots=True)

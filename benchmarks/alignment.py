@@ -12,7 +12,7 @@ are scored separately: by the F1 of the status "ambiguous" over all phrases, and
 among the predicted ones.
 
 Intervals are 95 % percentile bootstraps over captions, whose links are not independent of each other. The figures of
-half b are in ``export/dataset/quality.py``, from where cards and previews quote them: change them there, too.
+half b are in ``export/card/quality.py``, from where cards and previews quote them: change them there, too.
 """
 
 from __future__ import annotations

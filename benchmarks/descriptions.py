@@ -28,10 +28,10 @@ from datasetkit.core.image import load_image
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import EncodedImage, KeyObject, Provenance, Record
 from datasetkit.core.schema import record_to_row
-from datasetkit.export.dataset.preview import write_preview
-from datasetkit.export.dataset.preview_cards import PreviewCards
-from datasetkit.export.dataset.samples import draw_sheet
-from datasetkit.export.dataset.statistics_counter import StatisticsCounter
+from datasetkit.export.card.samples import draw_sheet
+from datasetkit.export.preview.cards import PreviewCards
+from datasetkit.export.preview.page import write_preview
+from datasetkit.export.statistics.counter import StatisticsCounter
 from datasetkit.sources.texts import without_markup
 
 MAX_RATIO, LEAST_SECONDS = 2.6, 0.05

@@ -50,7 +50,7 @@ from datasetkit.options.build import Placement
 from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.runtime.loading import load_processor
-from datasetkit.runtime.timers import Snapshot, Stages
+from datasetkit.runtime.stages.timers import Snapshot, Stages
 from datasetkit.sources.coco import CocoSource
 
 TEXT = "A man in a red shirt walks two dogs past a parked car and a bench near an old house."

@@ -26,10 +26,10 @@ from datasetkit import __version__
 from datasetkit.core.mask import Mask
 from datasetkit.core.record import EncodedImage, KeyObject, ObjectStatus, Phrase, PhraseStatus, Provenance, Record
 from datasetkit.core.schema import SCHEMA_VERSION, record_to_row
-from datasetkit.export.dataset.describe import describe
-from datasetkit.export.dataset.folder import BuildFolder
-from datasetkit.export.dataset.identity import BuildIdentity
-from datasetkit.export.dataset.part import Outcome, PartWriter
+from datasetkit.export.card.describe import describe
+from datasetkit.export.output.folder import BuildFolder
+from datasetkit.export.output.identity import BuildIdentity
+from datasetkit.export.output.part import Outcome, PartWriter
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.records import REASON_MEANINGS
 

@@ -14,7 +14,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Detector, Grounder, Segmenter
 from datasetkit.runtime.batches import begin_part
-from datasetkit.runtime.stages import CpuStage, Stage
+from datasetkit.runtime.stages.kinds import CpuStage, Stage
 
 
 class BoxesThenMasks:

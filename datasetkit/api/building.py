@@ -30,7 +30,7 @@ from datasetkit.pipeline.parts import is_failed
 from datasetkit.pipeline.progress import Progress
 from datasetkit.runtime.checkpoints import PREFIX
 from datasetkit.runtime.progress import OnProgress
-from datasetkit.runtime.timers import Snapshot
+from datasetkit.runtime.stages.timers import Snapshot
 
 logger = logging.getLogger(__name__)
 Checked = TypeVar("Checked", bound=Options)

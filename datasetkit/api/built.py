@@ -30,15 +30,15 @@ from datasetkit.export.dataset.manifest import (
 )
 from datasetkit.options.dataset import PreviewOptions, PushOptions
 from datasetkit.runtime.progress import OnProgress
-from datasetkit.runtime.timers import Snapshot
+from datasetkit.runtime.stages.timers import Snapshot
 
 if TYPE_CHECKING:
-    from datasetkit.export.dataset.files import DatasetFiles
-    from datasetkit.export.dataset.statistics_tables import StatisticsReport
-    from datasetkit.export.dataset.verification.faults import Verification
     from datasetkit.export.formats.result import ExportResult
     from datasetkit.export.publish.hub.results import Plan, Pushed
     from datasetkit.export.publish.publishing import StorePush
+    from datasetkit.export.statistics.tables import StatisticsReport
+    from datasetkit.export.verification.faults import Verification
+    from datasetkit.export.verification.files import DatasetFiles
 
 _OURS = {MANIFEST_NAME, LEDGER_NAME, STATISTICS_NAME, RECIPE_NAME, ".build"}
 _THUMBNAIL_PX = 200
@@ -111,7 +111,7 @@ class Built(Result):
         """Return the summary of the build and some images with their key objects, as HTML."""
         if not isinstance(self.path, Path):
             return f"<pre>{html.escape(repr(self))}</pre>"
-        from datasetkit.export.dataset.samples import thumbnails
+        from datasetkit.export.card.samples import thumbnails
 
         images = "".join(
             f'<img src="data:image/jpeg;base64,{base64.b64encode(data).decode()}" alt="{html.escape(text)}" '
@@ -126,13 +126,13 @@ class Built(Result):
 
     def report(self) -> Iterator[str]:
         """Yield the summary that ``datasetkit build`` prints: counts, drops with their reasons, hints."""
-        from datasetkit.export.dataset.summary import summary_lines
+        from datasetkit.export.card.summary import summary_lines
 
         yield from summary_lines(self._folder if isinstance(self.path, HubAddress) else self.path, self.manifest)
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts of what was read, kept, dropped and passed over, and the work of a build's stages."""
-        from datasetkit.export.dataset.summary import may_pass_later
+        from datasetkit.export.card.summary import may_pass_later
 
         manifest = self.manifest
         return {
@@ -166,8 +166,8 @@ class Built(Result):
             EngineError: no worker can be kept alive.
 
         """
-        from datasetkit.export.dataset.verification.faults import Verification
-        from datasetkit.export.dataset.verification.verify import verify_files
+        from datasetkit.export.verification.faults import Verification
+        from datasetkit.export.verification.verify import verify_files
         from datasetkit.options.engines import WorkerOptions
 
         options = WorkerOptions.checked(workers)
@@ -185,9 +185,9 @@ class Built(Result):
             BuiltFolderError: a shard cannot be read.
 
         """
-        from datasetkit.export.dataset.plots import write_plots
-        from datasetkit.export.dataset.statistics_counter import compute_statistics
-        from datasetkit.export.dataset.statistics_tables import StatisticsReport
+        from datasetkit.export.statistics.counter import compute_statistics
+        from datasetkit.export.statistics.plots import write_plots
+        from datasetkit.export.statistics.tables import StatisticsReport
 
         statistics = compute_statistics(self._folder, self.manifest)
         return StatisticsReport(statistics, write_plots(statistics, self._folder))
@@ -214,10 +214,10 @@ class Built(Result):
         if real_path(destination).is_relative_to(real_path(folder)):
             raise OutputError(f"{destination} is inside the dataset folder; give another --out")
         check_page(destination, f"{name}.html")
-        from datasetkit.export.dataset.excerpt import spread_records
-        from datasetkit.export.dataset.preview import write_preview
-        from datasetkit.export.dataset.preview_cards import PreviewCards
         from datasetkit.export.dataset.reading import naming_row
+        from datasetkit.export.preview.cards import PreviewCards
+        from datasetkit.export.preview.excerpt import spread_records
+        from datasetkit.export.preview.page import write_preview
 
         cards = PreviewCards()
         for where, record in spread_records(folder, self.manifest, options.limit):
@@ -237,7 +237,7 @@ class Built(Result):
 
         """
         folder, _ = self._folder, self.manifest  # refused before the slow imports that follow
-        from datasetkit.export.dataset.describe import update_card
+        from datasetkit.export.card.describe import update_card
         from datasetkit.pipeline.records import REASON_MEANINGS
 
         update_card(folder, REASON_MEANINGS)
@@ -330,7 +330,7 @@ class Built(Result):
 
     @contextmanager
     def _files(self) -> Iterator[DatasetFiles]:
-        from datasetkit.export.dataset.files import FolderFiles
+        from datasetkit.export.verification.files import FolderFiles
 
         with ExitStack() as stack:
             if isinstance(self.path, Path):

@@ -13,11 +13,11 @@ from datasetkit.core.paths import Place, is_inside
 from datasetkit.core.protocols import Source
 from datasetkit.core.schema import SCHEMA_VERSION
 from datasetkit.core.text import listed
-from datasetkit.export.dataset.found import Found
-from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.output import Output
-from datasetkit.export.dataset.outputs import check_free, open_output, wait_for_turn
+from datasetkit.export.output.found import Found
+from datasetkit.export.output.identity import BuildIdentity
+from datasetkit.export.output.opening import check_free, open_output, wait_for_turn
+from datasetkit.export.output.output import Output
 from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import FolderOptions, HubOptions, ParquetOptions

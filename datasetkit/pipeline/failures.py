@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datasetkit.core.errors import SourceFailedError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.text import counted
-from datasetkit.export.dataset.part import Outcome
+from datasetkit.export.output.part import Outcome
 
 _IN_A_ROW = 20
 _FIRST, _SHARE = 100, 0.05

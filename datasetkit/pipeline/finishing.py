@@ -16,7 +16,7 @@ from datasetkit.core.protocols import Aligner, Entry, Filter, Reading
 from datasetkit.core.record import Record
 from datasetkit.core.schema import record_to_row
 from datasetkit.core.text import one_line
-from datasetkit.export.dataset.part import Outcome
+from datasetkit.export.output.part import Outcome
 from datasetkit.pipeline.inputs import FileState
 
 

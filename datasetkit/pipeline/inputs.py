@@ -16,7 +16,7 @@ from datasetkit.core.files import file_sha256
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Entry, Source
 from datasetkit.core.remote import RemotePath, RemoteStatus
-from datasetkit.export.dataset.accounts import Account
+from datasetkit.export.output.accounts import Account
 
 # Up to this many files of a remote folder are requested one by one; beyond that, the whole folder is listed.
 _ASKED_FOR = 64

@@ -14,11 +14,11 @@ from datasetkit.core.ledger import DropReason, PassedOver
 from datasetkit.core.paths import Place
 from datasetkit.core.protocols import Entry, Source
 from datasetkit.core.text import counted, listed
-from datasetkit.export.dataset.accounts import Account, read_accounts
-from datasetkit.export.dataset.describe import describe
+from datasetkit.export.card.describe import describe
 from datasetkit.export.dataset.manifest import Manifest, Part
-from datasetkit.export.dataset.output import Output
-from datasetkit.export.dataset.work_log import write_work_log
+from datasetkit.export.output.accounts import Account, read_accounts
+from datasetkit.export.output.output import Output
+from datasetkit.export.output.work_log import write_work_log
 from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.failures import Failures
@@ -30,7 +30,7 @@ from datasetkit.pipeline.schedule import Schedule
 from datasetkit.pipeline.splits import Cut
 from datasetkit.pipeline.work import BuildWork, PartResult, PartTask, Terms, as_failure
 from datasetkit.runtime.engines.protocol import Died, Engine, Task
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.stages.timers import Stages
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from datasetkit.pipeline.work import PartProgress
 from datasetkit.runtime.engines.protocol import Task
-from datasetkit.runtime.timers import Snapshot
+from datasetkit.runtime.stages.timers import Snapshot
 
 # Only slower stages are reported: one that handles more images per second is not a bottleneck.
 _FAST = 1000

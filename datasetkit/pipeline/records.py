@@ -1,8 +1,8 @@
 """A record's steps in a build: read, annotated, drawn, converted to a row. Owns which step runs where.
 
 Threads read images ahead. Without models, they finish the rows, too. With models, each step is a stage of a chain
-(:mod:`datasetkit.runtime.chain`): those of models run on their device, all others in processes, or in a few threads
-where the device is the CPU itself.
+(:mod:`datasetkit.runtime.stages.chain`): those of models run on their device, all others in processes, or in a few
+threads where the device is the CPU itself.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from datasetkit.core.errors import SourceError, SourceFailedError, UnreachableEr
 from datasetkit.core.ledger import Drop, DropReason
 from datasetkit.core.protocols import Aligner, Entry, Filter, Reading, Source
 from datasetkit.core.text import is_split_name
-from datasetkit.export.dataset.part import Outcome
+from datasetkit.export.output.part import Outcome
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.finishing import Finisher, Item, Words, dropped
 from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.splits import Cut, split_by_hash
+from datasetkit.runtime.stages.timers import Stages
 from datasetkit.runtime.threads import map_in_order
-from datasetkit.runtime.timers import Stages
 from datasetkit.sources.toyworld import PRONOUN
 
 if TYPE_CHECKING:

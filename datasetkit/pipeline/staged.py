@@ -12,12 +12,12 @@ from weakref import finalize
 from datasetkit.annotation.tasks import Annotator, Task, drop_of
 from datasetkit.core.protocols import Entry, Reading
 from datasetkit.core.record import Record
-from datasetkit.export.dataset.part import Outcome
+from datasetkit.export.output.part import Outcome
 from datasetkit.pipeline.finishing import Finisher, Item, Words, dropped
-from datasetkit.runtime.chain import pool_of, run
-from datasetkit.runtime.gathering import Bounds
-from datasetkit.runtime.stages import CpuStage, Failed, Stage
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.stages.chain import pool_of, run
+from datasetkit.runtime.stages.gathering import Bounds
+from datasetkit.runtime.stages.kinds import CpuStage, Failed, Stage
+from datasetkit.runtime.stages.timers import Stages
 
 # Where the device is the CPU itself, more threads would only take cores from the models.
 _LANES_BESIDE_CPU = 4

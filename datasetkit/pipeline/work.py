@@ -12,8 +12,8 @@ from pyarrow import ArrowException
 from datasetkit.core.detections import ModelIdentity
 from datasetkit.core.errors import ModelError, SourceError, SourceFailedError
 from datasetkit.core.protocols import Entry
-from datasetkit.export.dataset.outputs import open_parts
-from datasetkit.export.dataset.part import PartWriter
+from datasetkit.export.output.opening import open_parts
+from datasetkit.export.output.part import PartWriter
 from datasetkit.options.build import RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.annotators import load_annotator
@@ -23,7 +23,7 @@ from datasetkit.pipeline.opening import Opened, open_source
 from datasetkit.pipeline.records import Pipeline
 from datasetkit.pipeline.splits import Cut
 from datasetkit.runtime.engines.protocol import Do, Seat, Tell
-from datasetkit.runtime.timers import Snapshot, Stages
+from datasetkit.runtime.stages.timers import Snapshot, Stages
 
 
 @dataclass(frozen=True, slots=True)

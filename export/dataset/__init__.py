@@ -1,1 +1,1 @@
-"""Contents of a built folder: parts, shards, manifest, statistics, card, preview, and their verification."""
+"""Contents of a built folder: shards, their rows, and the manifest. Owns their form, wherever the folder is."""

@@ -15,8 +15,7 @@ from rich.filesize import decimal
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.paths import Place
 from datasetkit.core.text import counted, first_few
-from datasetkit.export.dataset.card.front_matter import read_front_matter
-from datasetkit.export.dataset.folder import JOURNALS, is_unfinished
+from datasetkit.export.card.front_matter import read_front_matter
 from datasetkit.export.dataset.manifest import (
     ASSETS_FOLDER,
     CARD_NAME,
@@ -27,7 +26,8 @@ from datasetkit.export.dataset.manifest import (
     Manifest,
     Shard,
 )
-from datasetkit.export.dataset.verification.papers import manifest_faults
+from datasetkit.export.output.folder import JOURNALS, is_unfinished
+from datasetkit.export.verification.papers import manifest_faults
 from datasetkit.runtime.progress import OnProgress, counter
 
 _PIECE_BYTES = 2**20

@@ -29,10 +29,10 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask
 from datasetkit.core.protocols import Reading
 from datasetkit.core.record import EncodedImage, Provenance, Record
-from datasetkit.runtime.chain import pool_of, run
-from datasetkit.runtime.gathering import Bounds
-from datasetkit.runtime.stages import Failed
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.stages.chain import pool_of, run
+from datasetkit.runtime.stages.gathering import Bounds
+from datasetkit.runtime.stages.kinds import Failed
+from datasetkit.runtime.stages.timers import Stages
 
 Scores = Callable[[Box, str], float]
 

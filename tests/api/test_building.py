@@ -30,7 +30,7 @@ from tests.pipeline.builders import caption, image_entry, instance, make_image, 
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+    monkeypatch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
 
 
 @pytest.fixture

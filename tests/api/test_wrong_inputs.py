@@ -14,7 +14,7 @@ import datasetkit as dk
 from datasetkit.core.errors import BuiltFolderError, DatasetkitError, HubError
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.export.dataset.manifest import LEDGER_NAME, MANIFEST_NAME, STATISTICS_NAME, Manifest
-from datasetkit.export.dataset.statistics import Statistics
+from datasetkit.export.statistics.statistics import Statistics
 from tests.export.folders import ModelIdentity, bare_record, record, rows_of, write_folder
 from tests.hub.faults import Fault
 from tests.hub.server import HubServer

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasetkit.cli import app, main
-from datasetkit.export.dataset import describe
-from datasetkit.export.dataset.accounts import accounts_path
-from datasetkit.export.dataset.files import FolderFiles
-from datasetkit.export.dataset.folder import is_unfinished
-from datasetkit.export.dataset.verification.verify import verify_files
-from datasetkit.export.dataset.work_log import work_log_path
+from datasetkit.export.card import describe
+from datasetkit.export.output.accounts import accounts_path
+from datasetkit.export.output.folder import is_unfinished
+from datasetkit.export.output.work_log import work_log_path
+from datasetkit.export.verification.files import FolderFiles
+from datasetkit.export.verification.verify import verify_files
 from tests.pipeline.builders import contents
 
 BUILD = ("build", "toyworld", "--preset", "none", "--size-px", "64", "--part-size", "2", "--quiet")

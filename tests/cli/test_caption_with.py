@@ -24,7 +24,7 @@ WRITE = ("--caption-with", "toyworld", "--set", "captioner.max_new_tokens=24", "
 @pytest.fixture(scope="module", autouse=True)
 def _no_plots() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
         yield
 
 

@@ -31,7 +31,7 @@ SCENES_ONLY = (
 def _neither_plots_nor_network() -> Iterator[None]:
     """Skip plots, which take longer than the rest of a small build."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         yield
 

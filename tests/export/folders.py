@@ -31,12 +31,12 @@ from datasetkit.core.record import (
     Record,
 )
 from datasetkit.core.schema import SCHEMA_VERSION, record_to_row
-from datasetkit.export.dataset.card.render import render_card
-from datasetkit.export.dataset.describe import describe
+from datasetkit.export.card.describe import describe
+from datasetkit.export.card.render import render_card
 from datasetkit.export.dataset.manifest import LEDGER_NAME, Manifest, Part, Shard, shard_path
 from datasetkit.export.dataset.shards import ShardWriter
-from datasetkit.export.dataset.statistics import Statistics
-from datasetkit.export.dataset.statistics_counter import compute_statistics
+from datasetkit.export.statistics.counter import compute_statistics
+from datasetkit.export.statistics.statistics import Statistics
 
 Row = dict[str, Any]
 RECIPE = {

@@ -21,7 +21,7 @@ import aiobotocore.endpoint
 import s3fs  # noqa: F401 - imported once, before any fork
 
 from datasetkit.core.paths import as_place
-from datasetkit.export.dataset.accounts import accounts_path
+from datasetkit.export.output.accounts import accounts_path
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from tests.buckets import Bucket

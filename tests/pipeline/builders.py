@@ -13,7 +13,7 @@ from datasetkit.core.record import Record
 from datasetkit.core.schema import row_to_record
 from datasetkit.export.dataset.manifest import LEDGER_NAME, STATISTICS_NAME, Manifest
 from datasetkit.export.dataset.reading import iter_shard
-from datasetkit.export.dataset.statistics_counter import compute_statistics
+from datasetkit.export.statistics.counter import compute_statistics
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build

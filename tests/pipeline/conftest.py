@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip the plots, which take longer than the rest of a small build."""
-    monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+    monkeypatch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import datasetkit.export.dataset.describe
+import datasetkit.export.card.describe
 import datasetkit.pipeline.opening
-from datasetkit.export.dataset.accounts import accounts_path
-from datasetkit.export.dataset.folder import is_unfinished
+from datasetkit.export.output.accounts import accounts_path
+from datasetkit.export.output.folder import is_unfinished
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -96,7 +96,7 @@ def warm_up(folder: Path) -> None:
         key_max=recipe.key_max, objects_known=recipe.source.has_objects
     )
     datasetkit.pipeline.opening.KnownObjectAligner = lambda *_, **__: aligner
-    datasetkit.export.dataset.describe.write_plots = lambda *_: ()
+    datasetkit.export.card.describe.write_plots = lambda *_: ()
     build(recipe, RunOptions(out=folder / "out", workers=2))
 
 

@@ -20,12 +20,12 @@ from datasetkit.core.errors import BusyError, OutputError
 from datasetkit.core.files import file_sha256
 from datasetkit.core.paths import as_place
 from datasetkit.core.remote import RemotePath
-from datasetkit.export.dataset import leases, outputs
-from datasetkit.export.dataset.bucket import BuildBucket
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.outputs import open_parts
-from datasetkit.export.dataset.statistics_counter import StatisticsCounter
+from datasetkit.export.output import leases, opening
+from datasetkit.export.output.bucket import BuildBucket
+from datasetkit.export.output.opening import open_parts
 from datasetkit.export.publish.store import push as store
+from datasetkit.export.statistics.counter import StatisticsCounter
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -159,7 +159,7 @@ def test_second_driver_is_refused(
     bucket: Bucket, source: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_times(monkeypatch, renew_s=0.05, stale_s=60)
-    monkeypatch.setattr(outputs, "WAIT_S", 0.1)
+    monkeypatch.setattr(opening, "WAIT_S", 0.1)
     out, refused = as_place(bucket.address("out")), []
 
     def second(progress: Any) -> None:

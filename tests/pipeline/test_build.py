@@ -13,7 +13,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-import datasetkit.export.dataset.plots
+import datasetkit.export.statistics.plots
 import datasetkit.pipeline.finishing
 from datasetkit.core.errors import OutputError, SourceError
 from datasetkit.core.ledger import DropReason
@@ -90,7 +90,7 @@ def test_parts_make_shards_that_add_up(tmp_path: Path, part_size: int) -> None:
 
 
 def test_two_builds_yield_equal_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", datasetkit.export.dataset.plots.write_plots)
+    monkeypatch.setattr("datasetkit.export.card.describe.write_plots", datasetkit.export.statistics.plots.write_plots)
     recipe = coco_of(tmp_path, part_size=2, splits={"train": 0.6, "test": 0.4})
     for name, workers in (("one", 1), ("two", 5)):
         built(recipe, tmp_path / name, workers=workers)

@@ -17,9 +17,9 @@ from transformers.models.sam.modeling_sam import SamVisionEncoder
 
 from datasetkit.core.ledger import DropReason, NoticeKind
 from datasetkit.core.record import ObjectStatus, PhraseStatus
-from datasetkit.export.dataset.files import FolderFiles
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.verification.verify import verify_files
+from datasetkit.export.verification.files import FolderFiles
+from datasetkit.export.verification.verify import verify_files
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.options.presets import preset

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from datasetkit.core.errors import OutputError, SourceFailedError
-from datasetkit.export.dataset.accounts import accounts_path
-from datasetkit.export.dataset.files import FolderFiles
-from datasetkit.export.dataset.folder import is_unfinished
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.verification.verify import verify_files
+from datasetkit.export.output.accounts import accounts_path
+from datasetkit.export.output.folder import is_unfinished
+from datasetkit.export.verification.files import FolderFiles
+from datasetkit.export.verification.verify import verify_files
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
 from datasetkit.pipeline.progress import Progress
@@ -107,7 +107,7 @@ def test_interrupted_exchange_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
         raise StoppedError
 
     with monkeypatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.exchange.finish", stop)
+        patch.setattr("datasetkit.export.output.folder_exchange.finish", stop)
         with pytest.raises(StoppedError):
             build(recipe, RunOptions(out=out, workers=2))
     assert is_unfinished(out)

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 import datasetkit as dk
-import datasetkit.export.dataset.outputs
+import datasetkit.export.output.opening
 from datasetkit.core.errors import BusyError, OutputError, RecipeError
-from datasetkit.export.dataset.accounts import accounts_path
-from datasetkit.export.dataset.folder import BuildFolder
-from datasetkit.export.dataset.identity import BuildIdentity
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.outputs import open_parts
-from datasetkit.export.dataset.statistics_counter import StatisticsCounter
+from datasetkit.export.output.accounts import accounts_path
+from datasetkit.export.output.folder import BuildFolder
+from datasetkit.export.output.identity import BuildIdentity
+from datasetkit.export.output.opening import open_parts
+from datasetkit.export.statistics.counter import StatisticsCounter
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.pipeline.build import build
@@ -199,7 +199,7 @@ def test_two_drivers_at_once_are_refused(
 ) -> None:
     out = tmp_path / "out"
     refused: list[str] = []
-    monkeypatch.setattr(datasetkit.export.dataset.outputs, "WAIT_S", 0.2)
+    monkeypatch.setattr(datasetkit.export.output.opening, "WAIT_S", 0.2)
 
     def second(progress: Any) -> None:
         if progress.done and not refused:

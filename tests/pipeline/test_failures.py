@@ -13,7 +13,7 @@ import datasetkit.pipeline.finishing
 from datasetkit.core.errors import SourceFailedError
 from datasetkit.core.image import load_image
 from datasetkit.core.ledger import Drop, DropReason
-from datasetkit.export.dataset.part import Outcome
+from datasetkit.export.output.part import Outcome
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.options.sources import RowsOptions

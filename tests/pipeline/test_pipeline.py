@@ -21,7 +21,7 @@ from datasetkit.core.mask import mask_iou
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Record
 from datasetkit.core.schema import row_to_record
-from datasetkit.export.dataset.part import Outcome
+from datasetkit.export.output.part import Outcome
 from datasetkit.options import GroundingOptions, Recipe
 from datasetkit.options.build import Placement
 from datasetkit.options.presets import preset
@@ -29,8 +29,8 @@ from datasetkit.options.sources import SOURCES
 from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.models import model_annotator
 from datasetkit.pipeline.records import Pipeline
-from datasetkit.runtime.stages import CpuStage, DeviceStage, Stage
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.stages.kinds import CpuStage, DeviceStage, Stage
+from datasetkit.runtime.stages.timers import Stages
 from datasetkit.sources.folder import FolderSource
 from datasetkit.sources.toyworld import ToyworldSource
 from tests.annotation.models_by_hand import Memory, TableDetector, TableSegmenter

@@ -113,7 +113,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, Sees, dict[s
     folder, files, models = tmp_path_factory.mktemp("odd"), odd_files(), Sees()
     put(folder / "in", files)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
         return (
             dk.build(folder / "in", folder / "out", captioner=models, detector=models, segmenter=models),
             models,
@@ -142,7 +142,7 @@ def test_models_see_what_readers_see_and_masks_fit_it(
 def test_build_of_odd_images_is_valid_and_can_be_rebuilt(
     built: tuple[Built, Sees, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+    monkeypatch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
     out, _, _ = built
     assert out.verify().faults == ()
     again = dk.build(out.path, tmp_path / "again")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import datasetkit as dk
-from datasetkit.export.dataset.work_log import work_log_path
+from datasetkit.export.output.work_log import work_log_path
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.options.presets import preset
@@ -16,7 +16,7 @@ from datasetkit.pipeline.build import build
 from datasetkit.pipeline.progress import PartsProgress, Progress
 from datasetkit.pipeline.work import PartProgress
 from datasetkit.runtime.engines.protocol import Task
-from datasetkit.runtime.timers import Snapshot, Work
+from datasetkit.runtime.stages.timers import Snapshot, Work
 
 FIRST = Snapshot(10.0, {"detect": Work(9.0, 18, on_device=True), "draw": Work(4.0, 40, lanes=2)})
 SECOND = Snapshot(10.0, {"detect": Work(5.0, 10, on_device=True), "link": Work(0.001, 10)})

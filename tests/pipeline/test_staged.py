@@ -21,7 +21,7 @@ from datasetkit.core.errors import ModelError, PluginError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask
 from datasetkit.core.protocols import Prepared, SourceContext
-from datasetkit.export.dataset.part import Outcome
+from datasetkit.export.output.part import Outcome
 from datasetkit.options import Recipe, ToyworldOptions
 from datasetkit.options.base import InstanceOptions
 from datasetkit.options.build import Placement
@@ -29,7 +29,7 @@ from datasetkit.options.presets import preset
 from datasetkit.pipeline.inputs import Inputs
 from datasetkit.pipeline.models import model_annotator
 from datasetkit.pipeline.records import Pipeline
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.stages.timers import Stages
 from datasetkit.sources.toyworld import ToyworldSource
 
 COUNT = 11

@@ -17,8 +17,8 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.core.mask import Mask
 from datasetkit.core.protocols import Reading
 from datasetkit.core.record import Phrase, Record
-from datasetkit.export.dataset.files import FolderFiles
-from datasetkit.export.dataset.verification.verify import verify_files
+from datasetkit.export.verification.files import FolderFiles
+from datasetkit.export.verification.verify import verify_files
 from datasetkit.options import Recipe
 from datasetkit.sources.coco_values import identity, is_crowd, sound_segmentation, spelled, whole
 from tests.pipeline.builders import (

@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from datasetkit import __version__
 from datasetkit.core.addresses import RepoType
 from datasetkit.core.errors import BuiltFolderError, ModelError
-from datasetkit.export.dataset.card.front_matter import read_front_matter
-from datasetkit.export.dataset.card.parts import sections_line, split_card
-from datasetkit.export.dataset.card.pushed import written_files
-from datasetkit.export.dataset.card.sections import section_names
+from datasetkit.export.card.front_matter import read_front_matter
+from datasetkit.export.card.parts import sections_line, split_card
+from datasetkit.export.card.pushed import written_files
+from datasetkit.export.card.sections import section_names
 from datasetkit.export.dataset.manifest import CARD_NAME
 from datasetkit.export.publish.files import LocalFile, local_file, unpublished
 from datasetkit.export.publish.hub.contents import Contents

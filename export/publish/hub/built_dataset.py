@@ -12,7 +12,7 @@ from datasetkit.core.errors import HubError
 from datasetkit.core.paths import Place
 from datasetkit.core.remote import RemotePath
 from datasetkit.core.text import counted
-from datasetkit.export.dataset.card.pushed import written_files
+from datasetkit.export.card.pushed import written_files
 from datasetkit.export.dataset.manifest import CARD_NAME, MANIFEST_NAME, Manifest
 from datasetkit.export.publish.files import LocalFile, files_to_publish, unpublished
 from datasetkit.export.publish.former import check_others, former_files, is_name_of_ours

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from huggingface_hub import RepoFile
 
 from datasetkit.core.errors import BuiltFolderError, HubError
-from datasetkit.export.dataset.card.pushed import PushedCard, pushed_card
+from datasetkit.export.card.pushed import PushedCard, pushed_card
 from datasetkit.export.dataset.manifest import CARD_NAME, is_shard_name
 from datasetkit.export.publish.files import LocalFile
 from datasetkit.export.publish.former import Foreign, check_replace

@@ -12,10 +12,10 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: i
 
 from datasetkit.core.errors import HubError
 from datasetkit.core.text import one_line
-from datasetkit.export.dataset.files import FetchedFiles
 from datasetkit.export.dataset.manifest import LEDGER_NAME, PAPERS
 from datasetkit.export.publish.hub.calls import Patience
 from datasetkit.export.publish.hub.repository import HubRepository
+from datasetkit.export.verification.files import FetchedFiles
 
 _MOST_PAPER_BYTES = 10**9  # papers are read as a whole, except the ledger
 

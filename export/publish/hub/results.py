@@ -8,7 +8,7 @@ from typing import Any
 
 from datasetkit.core.results import Result
 from datasetkit.core.text import counted
-from datasetkit.export.dataset.card.pushed import PushedCard
+from datasetkit.export.card.pushed import PushedCard
 from datasetkit.export.publish.files import change_lines, not_published_lines, sum_line
 from datasetkit.export.publish.former import Foreign
 

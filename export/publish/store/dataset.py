@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.remote import RemotePath
-from datasetkit.export.dataset.files import FetchedFiles
+from datasetkit.export.verification.files import FetchedFiles
 
 
 class RemoteFiles(FetchedFiles):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from datasetkit.core.errors import OutputError
 from datasetkit.core.remote import RemotePath
-from datasetkit.export.dataset.found import JOURNAL, STATE
 from datasetkit.export.dataset.manifest import MANIFEST_NAME, Manifest
+from datasetkit.export.output.found import JOURNAL, STATE
 from datasetkit.export.publish.files import files_to_publish
 from datasetkit.export.publish.former import check_others, check_replace, former_files, is_name_of_ours
 from datasetkit.export.publish.store.sending import Difference, compare, read_journal, send

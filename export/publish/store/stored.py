@@ -9,12 +9,12 @@ from pathlib import Path, PurePosixPath
 from datasetkit.core.errors import BuiltFolderError
 from datasetkit.core.paths import BESIDE
 from datasetkit.core.remote import RemotePath
-from datasetkit.export.dataset.bucket import has_unfinished
-from datasetkit.export.dataset.found import JOURNAL
 from datasetkit.export.dataset.manifest import ASSETS_FOLDER, IMAGES, LEDGER_NAME, LICENSE_NAME, PAPERS, Manifest, Shard
-from datasetkit.export.dataset.verification.papers import manifest_faults
+from datasetkit.export.output.bucket import has_unfinished
+from datasetkit.export.output.found import JOURNAL
 from datasetkit.export.publish.files import LocalFile, check_card, local_file
 from datasetkit.export.publish.store.dataset import remote_files
+from datasetkit.export.verification.papers import manifest_faults
 from datasetkit.runtime.progress import OnProgress, counter
 from datasetkit.runtime.threads import map_in_order
 

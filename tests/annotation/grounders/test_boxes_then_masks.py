@@ -22,7 +22,7 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Detector, Segmenter
 from datasetkit.options.models import GroundingDinoOptions, SamOptions
 from datasetkit.runtime.checkpoints import resolve
-from datasetkit.runtime.timers import Stages
+from datasetkit.runtime.stages.timers import Stages
 from tests.annotation.models_by_hand import Memory, TableDetector, TableSegmenter, filled, ground
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -23,11 +23,11 @@ from datasetkit.core.ledger import DropReason
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.record import Candidate, KeyObject, ObjectStatus, Record
 from datasetkit.core.schema import record_to_row, row_schema
+from datasetkit.export.card.samples import sample_rows
 from datasetkit.export.dataset.manifest import Manifest, Shard
-from datasetkit.export.dataset.samples import sample_rows
-from datasetkit.export.dataset.statistics_counter import compute_statistics
-from datasetkit.export.dataset.verification.rows import row_faults
 from datasetkit.export.formats import FORMATS
+from datasetkit.export.statistics.counter import compute_statistics
+from datasetkit.export.verification.rows import row_faults
 from datasetkit.hi_scoring.data.datasets import open_data
 from datasetkit.hi_scoring.data.reading import read_sample
 from tests.export.folders import Row, bare_record, overlay_of, record, write_folder

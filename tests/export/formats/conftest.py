@@ -26,7 +26,7 @@ def mini(coco_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "caption": "all",
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
         build(coco_recipe(source, splits={"validation": 1.0}, overlay=False), RunOptions(out=out, workers=1))
     return out
 

@@ -83,7 +83,7 @@ def test_a_build_reads_records_back(exported: Path, mini: Path, tmp_path: Path) 
     }
     recipe = coco_recipe(source, splits={"validation": 1.0}, overlay=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
         manifest, again = built(recipe, tmp_path / "again")
     assert again == records(mini)
     assert manifest.label_map == Manifest.read(mini).label_map

@@ -38,7 +38,7 @@ def test_load_dataset_opens_every_split_and_column(small: Path, tmp_path: Path) 
 def test_a_build_reads_records_back(mini: Path, tmp_path: Path) -> None:
     export_folder(mini, "imagefolder", tmp_path / "out")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
         manifest, again = built(folder_recipe(tmp_path / "out", overlay=False), tmp_path / "again")
     assert manifest.split_rows == {"validation": 100}
     assert again == records(mini)

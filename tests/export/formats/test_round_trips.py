@@ -17,10 +17,10 @@ import yaml
 from pycocotools.coco import COCO
 
 from datasetkit.core.label_map import Category
-from datasetkit.export.dataset.files import FolderFiles
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.dataset.verification.verify import verify_files
 from datasetkit.export.formats.exporting import export_folder
+from datasetkit.export.verification.files import FolderFiles
+from datasetkit.export.verification.verify import verify_files
 from datasetkit.options import Recipe
 from datasetkit.options.build import RunOptions
 from datasetkit.options.presets import preset
@@ -45,7 +45,7 @@ Edit = Callable[[dict[str, Any]], None]
 @pytest.fixture(scope="module", autouse=True)
 def no_plots() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
         yield
 
 

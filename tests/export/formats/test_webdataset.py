@@ -69,7 +69,7 @@ def test_a_build_reads_the_very_same_records_back(small: Path, tmp_path: Path) -
     export_folder(small, "webdataset", tmp_path / "out")
     shards = [tmp_path / "out" / "train-00000.tar", tmp_path / "out" / "test-00000.tar"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("datasetkit.export.dataset.describe.write_plots", lambda *_: ())
+        patch.setattr("datasetkit.export.card.describe.write_plots", lambda *_: ())
         _, again = built(coco_recipe({"name": "webdataset", "shards": shards}), tmp_path / "again")
     assert again == records(small)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasetkit.core.files import file_sha256
-from datasetkit.export.dataset.card.pushed import pushed_card
+from datasetkit.export.card.pushed import pushed_card
 from datasetkit.export.publish.hub.calls import Patience
 from datasetkit.export.publish.hub.push import push
 from datasetkit.export.publish.hub.results import Pushed

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import datasetkit as dk
 from datasetkit.cli import app
 from datasetkit.core.errors import AddressError, BuiltFolderError, HubError, OutputError
-from datasetkit.export.dataset.card.parts import PUSH_LINE
+from datasetkit.export.card.parts import PUSH_LINE
 from datasetkit.export.publish.files import local_file
 from datasetkit.export.publish.hub.adapter import Adapter
 from datasetkit.export.publish.hub.push import push

@@ -13,12 +13,12 @@ from huggingface_hub import constants
 
 from datasetkit.cli import app
 from datasetkit.core.errors import HubError
-from datasetkit.export.dataset.files import FolderFiles
 from datasetkit.export.dataset.shards import ShardWriter
-from datasetkit.export.dataset.verification.verify import verify_files
 from datasetkit.export.publish.hub import calls
 from datasetkit.export.publish.hub import dataset as hub_dataset
 from datasetkit.export.publish.hub.dataset import HubFiles, published_files
+from datasetkit.export.verification.files import FolderFiles
+from datasetkit.export.verification.verify import verify_files
 from tests.export.folders import Row, refit
 from tests.export.publish.pushing import HASTY, NAME, local, push_to
 from tests.hub.clients import forget

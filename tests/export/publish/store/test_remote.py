@@ -20,10 +20,10 @@ from datasetkit.core.paths import EXPORT_MARKER, as_place
 from datasetkit.core.remote import RemotePath
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.dataset.reading import iter_rows
-from datasetkit.export.dataset.verification.verify import verify_files
 from datasetkit.export.formats.exporting import export_folder
 from datasetkit.export.publish.store.dataset import remote_files
 from datasetkit.export.publish.store.push import plan, push
+from datasetkit.export.verification.verify import verify_files
 from tests.buckets import CREDENTIALS, Bucket
 from tests.export.publish.pushing import local
 

@@ -1,0 +1,1 @@
+"""Statistics of a dataset. Owns what is counted of rows, and how it is published and drawn."""
