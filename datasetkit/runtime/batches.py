@@ -27,6 +27,10 @@ class Batches(Generic[Item, Result]):
         size: initial number of items per batch.
         items: what they are, in the plural, for the log.
 
+    Attributes:
+        size: items per batch now.
+        halvings: how often memory ran out.
+
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Batches(Generic[Item, Result]):
         self._function = function
         self._items = items
         self.size = size
+        self.halvings = 0
 
     def run(self, items: Sequence[Item]) -> list[Result | UnusableError]:
         """Return the result of every item, in order; ``out_of_memory`` for an item that does not fit by itself."""
@@ -51,6 +56,7 @@ class Batches(Generic[Item, Result]):
                 results.extend(done)
             elif len(batch) > 1:
                 self.size = len(batch) // 2
+                self.halvings += 1
                 logger.info("memory ran out with %d %s at once; now %d at once", len(batch), self._items, self.size)
             else:
                 results.append(UnusableError(DropReason.OUT_OF_MEMORY, "not enough memory for this single image"))

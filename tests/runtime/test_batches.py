@@ -53,7 +53,7 @@ def test_the_batch_stays_halved_and_says_so(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level("INFO"):
         batches.run(range(10))
         batches.run(range(4))
-        assert batches.size == 2
+        assert (batches.size, batches.halvings) == (2, 2)
         assert function.sizes == [8, 4, *[2] * 5, 2, 2]
         assert caplog.messages == [
             "memory ran out with 8 crops at once; now 4 at once",

@@ -257,9 +257,10 @@ class _Run(Generic[Item]):
         try:
             while (batch := self._next_batch()) is not None:
                 place, members = batch
-                start = time.perf_counter()
+                start, halved = time.perf_counter(), batches[place].halvings
                 results = batches[place].run(members)
-                self._timers.count(self._chain[place].name, time.perf_counter() - start, len(members))
+                spent, halved = time.perf_counter() - start, batches[place].halvings - halved
+                self._timers.count(self._chain[place].name, spent, len(members), halved)
                 with self._changed:
                     for member, result in zip(members, results, strict=True):
                         if isinstance(result, UnusableError):

@@ -19,6 +19,7 @@ class Work:
         items: done.
         lanes: number of items, or of batches on a device, that the stage can work on at once.
         on_device: whether it runs on the device, whose stages share one lane.
+        halvings: how often a batch was halved because memory ran out.
 
     """
 
@@ -26,6 +27,7 @@ class Work:
     items: int = 0
     lanes: int = 1
     on_device: bool = False
+    halvings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,12 @@ class Snapshot:
         stages = dict(self.stages)
         for name, work in other.stages.items():
             known = stages.get(name, Work())
-            stages[name] = replace(work, seconds=known.seconds + work.seconds, items=known.items + work.items)
+            stages[name] = replace(
+                work,
+                seconds=known.seconds + work.seconds,
+                items=known.items + work.items,
+                halvings=known.halvings + work.halvings,
+            )
         return Snapshot(self.elapsed + other.elapsed, stages)
 
     @property
@@ -81,6 +88,7 @@ class Snapshot:
                     "lanes": work.lanes,
                     "items_per_s": _rounded(rates.get(name)),
                     "busy": _rounded(busy.get(name)),
+                    "halvings": work.halvings,
                 }
                 for name, work in self.stages.items()
             },
@@ -111,11 +119,16 @@ class Stages:
         finally:
             self.count(stage, time.perf_counter() - start, done)
 
-    def count(self, stage: str, seconds: float, items: int) -> None:
+    def count(self, stage: str, seconds: float, items: int, halvings: int = 0) -> None:
         """Add work to a stage."""
         with self._lock:
             known = self._stages.get(stage, Work())
-            self._stages[stage] = replace(known, seconds=known.seconds + seconds, items=known.items + items)
+            self._stages[stage] = replace(
+                known,
+                seconds=known.seconds + seconds,
+                items=known.items + items,
+                halvings=known.halvings + halvings,
+            )
 
     def snapshot(self) -> Snapshot:
         """Return what was counted so far."""
@@ -126,7 +139,9 @@ class Stages:
         """Return what was counted since the last call, and start anew."""
         with self._lock:
             found = self._snapshot()
-            self._stages = {name: replace(work, seconds=0.0, items=0) for name, work in self._stages.items()}
+            self._stages = {
+                name: replace(work, seconds=0.0, items=0, halvings=0) for name, work in self._stages.items()
+            }
             self._began = time.perf_counter()
         return found
 

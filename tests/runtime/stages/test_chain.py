@@ -168,12 +168,15 @@ def test_device_without_memory_halves_batches_of_one_run() -> None:
             raise RuntimeError("CUDA out of memory")
         return asked
 
-    found = list(results(range(10), device(forward)))
+    timers = Stages()
+    found = list(results(range(10), device(forward), timers=timers))
     assert [one.item for one in found if isinstance(one, Failed)] == [3]
     assert calls == [4, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1][: len(calls)]
     before = len(calls)
     list(results(range(4, 8), device(forward)))
     assert calls[before:] == [4, 2, 2], "another run begins with whole batches"
+    assert timers.snapshot().stages["device"].halvings == timers.take().stages["device"].halvings == 2
+    assert timers.snapshot().stages["device"].halvings == 0
 
 
 @pytest.mark.parametrize("place", ["cpu", "prepare", "device", "ahead", "source", "ask", "answer"])

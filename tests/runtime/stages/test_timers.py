@@ -80,7 +80,7 @@ def test_all_counters_are_plain_values() -> None:
         "elapsed_s": 10.0,
         "device_busy": 0.6,
         "stages": {
-            "detect": {"items": 12, "seconds": 6.0, "lanes": 1, "items_per_s": 2.0, "busy": 0.6},
-            "draw": {"items": 16, "seconds": 8.0, "lanes": 4, "items_per_s": 8.0, "busy": 0.2},
+            "detect": {"items": 12, "seconds": 6.0, "lanes": 1, "items_per_s": 2.0, "busy": 0.6, "halvings": 0},
+            "draw": {"items": 16, "seconds": 8.0, "lanes": 4, "items_per_s": 8.0, "busy": 0.2, "halvings": 0},
         },
     }
