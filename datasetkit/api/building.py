@@ -128,7 +128,8 @@ def build_recipe(recipe: Recipe, run: RunOptions, on_progress: Callable[[Progres
                 else ""
             )
         )
-    logger.info("built in %s", duration(time.monotonic() - started))
+    if work is not None:
+        logger.info("built in %s", duration(time.monotonic() - started))
     return Built(run.out, work)
 
 

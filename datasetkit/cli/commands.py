@@ -64,6 +64,8 @@ def _take(kind: type[Made], given: dict[str, Any], part: str = "") -> Made:
 
     def spelt(name: str) -> str:
         field = kind.model_fields.get(name)
+        if field is not None and typed_of(field).is_argument:
+            return name.upper()
         return as_typed(name) if field is None else (typed_of(field).flag or as_typed(name)).partition("/")[0]
 
     return kind.checked(values | ({"name": part} if issubclass(kind, PartOptions) else {}), spelt)

@@ -20,7 +20,7 @@ from datasetkit.runtime.registry import Builtin, Registry, is_dotted
 ARRAY = "array"
 PROCESSES = "processes"
 # What a process does in the time that another one takes to start.
-_ITEMS_PER_PROCESS = 250
+_ITEMS_PER_PROCESS = 500
 
 ENGINES = Registry(
     "engine",

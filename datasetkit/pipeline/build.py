@@ -72,7 +72,7 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
         logger.warning("the source has no descriptions at all, so --require-description drops nothing")
     inputs = Inputs(source, identity.source_fingerprint)
     check_models(recipe, run)
-    is_stale = not run.overwrite and _is_stale(check_free(run.out, identity), identity, recipe, source, inputs, run)
+    is_stale = not run.overwrite and _is_stale(_found(run, identity), identity, recipe, source, inputs, run)
     work = BuildWork(recipe, run, identity.source_fingerprint, opened)
     models: tuple[ModelIdentity, ...] | None = None
     with run.open(_seats(recipe, run, source)) as engine:
@@ -83,6 +83,19 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
             job = Job(output, recipe, run, opened, inputs, engine, work, models, on_progress)
             is_complete = _carry_out(job, output, run, is_stale=is_stale)
     return Manifest.read(run.out) if is_complete else None
+
+
+def _found(run: RunOptions, identity: BuildIdentity) -> Found:
+    """Return what is in OUT.
+
+    Raises:
+        OutputError: another build is there, or none that could be finished.
+
+    """
+    found = check_free(run.out, identity)
+    if run.finish and found.published is None and found.pending is None:
+        raise OutputError(f"{run.out} has no unfinished build; run the jobs of the array first, or leave out --finish")
+    return found
 
 
 def _carry_out(job: Job, output: Output, run: RunOptions, *, is_stale: bool) -> bool:

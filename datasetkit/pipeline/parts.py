@@ -199,8 +199,8 @@ class Job:
             count = 1 + sum(1 for _ in missing)
             raise OutputError(
                 f"{self._output.place}: {counted(count, 'part')} of {self._count} {'is' if count == 1 else 'are'} not "
-                f"built, the first is {first.index}; run the jobs of the array again, or leave out --finish, which "
-                "builds them here"
+                f"built, the first is {first.index}; run the jobs of the array again, or this command without "
+                "--finish, to build them here"
             )
         if self._models is None:
             self._models = self._engine.start(self._work)

@@ -103,4 +103,4 @@ def _in_words(work: Snapshot) -> Iterator[str]:
     busy = work.busy
     for name, pace in sorted(work.rates.items(), key=lambda stage: stage[1]):
         if pace < _FAST:
-            yield f"{name} {pace:.2g}/s {busy[name]:.0%}"
+            yield f"{name} {pace:.0f}/s {busy[name]:.0%}" if pace >= 10 else f"{name} {pace:.2g}/s {busy[name]:.0%}"

@@ -143,8 +143,9 @@ class BuildFolder(Output):
                 path.unlink()
             self._write_state(task)
             return
+        self.place.mkdir(parents=True, exist_ok=True)
         try:
-            self._fresh.mkdir(parents=True)
+            self._fresh.mkdir()
             replace_file(self._fresh / STATE, self._state_text(task))
             self._fresh.replace(self._journal)
             self._take_lock()

@@ -99,11 +99,11 @@ class _Watch:
         for holder in (state.holder for state in states if state.holder.token not in self._told):
             self._told.add(holder.token)
             logger.info(
-                "%s: waiting for at most %.0f s to see whether process %d on %s still runs",
+                "%s: waiting for process %d on %s to release it, or for %.0f s without a sign of life from it",
                 self._place,
-                STALE_S,
                 holder.process,
                 holder.host,
+                STALE_S,
             )
 
     def has_moved(self, name: str, state: _State) -> bool:

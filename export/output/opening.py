@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,10 @@ from datasetkit.export.output.output import WAIT_S, Output
 from datasetkit.export.output.part_store import PartStore
 from datasetkit.runtime.engines.shards import Shard
 
+logger = logging.getLogger(__name__)
+
 _EVERY_S = 0.1
+_SOON_S = 1.0  # to plan or to publish takes no longer as a rule
 
 
 def open_output(place: Place, identity: BuildIdentity, *, overwrite: bool, shard: Shard | None) -> Output:
@@ -53,12 +57,16 @@ def wait_for_turn(open_now: Callable[[], Output]) -> Output:
 
     """
     end = time.monotonic() + WAIT_S
+    is_told = False
     while True:
         try:
             return open_now()
-        except BusyError:
+        except BusyError as error:
             if time.monotonic() > end:
                 raise
+            if not is_told and time.monotonic() > end - WAIT_S + _SOON_S:
+                logger.info("%s; this job waits for at most %.0f s", str(error).partition(";")[0], WAIT_S)
+                is_told = True
         time.sleep(_EVERY_S)
 
 

@@ -140,7 +140,7 @@ def test_publishing_reads_no_whole_shard(bucket: Bucket, proxy: FaultyProxy, tmp
 
 @pytest.mark.parametrize(
     "tasks",
-    [("fresh:before:23", "fresh:after:29"), ("update:before:41",), ("retry_failed:after:47", "overwrite:after:53")],
+    [("fresh:before:47", "fresh:after:59"), ("update:before:83",), ("retry_failed:after:97", "overwrite:after:107")],
 )
 def test_build_killed_at_a_request_ends_in_the_same_bytes(
     bucket: Bucket, tmp_path: Path, tasks: tuple[str, ...]

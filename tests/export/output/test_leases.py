@@ -63,7 +63,7 @@ def test_silent_holder_is_taken_over_and_notices(
     first = leases.take("all")
     with caplog.at_level(logging.INFO):
         second = leases.take("all")
-    assert "to see whether process" in caplog.text
+    assert "to release it, or for 0 s without a sign of life" in caplog.text
     first.check(is_thorough=False)
     for is_thorough in (True, False):
         with pytest.raises(BusyError, match="another one has taken over its work"):
