@@ -14,7 +14,7 @@ from datasetkit.core.protocols import Source
 from datasetkit.core.schema import SCHEMA_VERSION
 from datasetkit.core.text import listed
 from datasetkit.export.dataset.manifest import Manifest
-from datasetkit.export.output.found import Found
+from datasetkit.export.output.found import JOURNAL, Found
 from datasetkit.export.output.identity import BuildIdentity
 from datasetkit.export.output.opening import check_free, open_output, wait_for_turn
 from datasetkit.export.output.output import Output
@@ -212,6 +212,8 @@ def _check_place(recipe: Recipe, out: Place) -> None:
         folders = (recipe.source.folder,)
     elif isinstance(recipe.source, ParquetOptions):
         folders = recipe.source.files
+    if JOURNAL in str(out).split("/"):
+        raise OutputError(f"{out} is in a folder in which unfinished builds are kept; give another --out")
     if any(is_inside(out, folder) for folder in folders):
         raise OutputError(
             f"{out} is inside the source's folder, so the next build would read its images; give another --out"

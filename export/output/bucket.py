@@ -11,10 +11,8 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from pathlib import Path
 
-from datasetkit.core.documents import load_json
 from datasetkit.core.errors import BusyError, OutputError
 from datasetkit.core.paths import BESIDE, Place
 from datasetkit.core.remote import RemotePath
@@ -22,7 +20,7 @@ from datasetkit.export.dataset.manifest import DATA_FOLDER, MANIFEST_NAME, Manif
 from datasetkit.export.output.accounts import accounts_path, write_accounts
 from datasetkit.export.output.bucket_exchange import PLAN, BucketExchange, remove_all
 from datasetkit.export.output.bucket_journal import BucketJournal
-from datasetkit.export.output.found import JOURNAL, STATE, Found, Task, not_empty, reading_build
+from datasetkit.export.output.found import JOURNAL, STATE, Found, Task, not_empty, read_state, reading_build
 from datasetkit.export.output.identity import BuildIdentity
 from datasetkit.export.output.leases import Lease, Leases
 from datasetkit.export.output.output import Output, new_name
@@ -65,9 +63,7 @@ class BuildBucket(Output):
     def find(cls, place: RemotePath) -> Found:
         """Read the contents of a prefix; see :meth:`Output.find`."""
         with reading_build(place):
-            state = None
-            with suppress(FileNotFoundError):
-                state = load_json((place / JOURNAL / STATE).read_bytes())
+            state = read_state(place / JOURNAL / STATE)
             found = Found.of_state(state, None)
             is_begun = found.build is not None and _exchange(place, found.build).is_begun
             is_whole = not is_begun and (place / MANIFEST_NAME).is_file()

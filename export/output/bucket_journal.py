@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from datasetkit.core.remote import RemotePath
@@ -24,9 +24,9 @@ class BucketJournal:
         self._folder = folder
         self._scratch: dict[str, Path] = {}
 
-    def names(self) -> Iterable[str]:
-        """Return the names of all files."""
-        return [name for name in self._folder.files(missing_ok=True) if "/" not in name]
+    def sizes(self) -> Mapping[str, int]:
+        """Return all files and their sizes."""
+        return {name: size for name, size in self._folder.files(missing_ok=True).items() if "/" not in name}
 
     def place(self, name: str) -> RemotePath:
         """Return the URI of a file."""

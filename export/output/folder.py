@@ -16,13 +16,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from datasetkit.core.documents import read_json
 from datasetkit.core.errors import BusyError
 from datasetkit.core.files import replace_file
 from datasetkit.export.dataset.manifest import DATA_FOLDER, MANIFEST_NAME, Manifest
 from datasetkit.export.output.accounts import keep_accounts
 from datasetkit.export.output.folder_exchange import NEW, exchange, finish, is_begun
-from datasetkit.export.output.found import JOURNAL, STATE, Found, Task, not_empty, reading_build
+from datasetkit.export.output.found import JOURNAL, STATE, Found, Task, not_empty, read_state, reading_build
 from datasetkit.export.output.identity import BuildIdentity
 from datasetkit.export.output.journal import LocalJournal
 from datasetkit.export.output.output import Output, new_name
@@ -62,7 +61,7 @@ class BuildFolder(Output):
         with reading_build(place):
             is_whole = (place / MANIFEST_NAME).exists() and not is_unfinished(place)
             published = Manifest.read(place) if is_whole else None
-            found = Found.of_state(read_json(state) if state.exists() else None, published)
+            found = Found.of_state(read_state(state), published)
             others = {path.name for path in place.iterdir()} if place.exists() else set()
         if found.pending is None and found.published is None and others - (JOURNALS - {JOURNAL}):
             raise not_empty(place)
@@ -100,7 +99,8 @@ class BuildFolder(Output):
         if is_begun(self._journal):
             self.parts.enter(found.build or "")
             self.parts.load_all()
-            self._finish_exchange()
+            with reading_build(self.place):
+                self._finish_exchange()
         return self.find(self.place)
 
     def _prepare(self, own: Shard | None) -> None:

@@ -22,6 +22,7 @@ from datasetkit.export.dataset.manifest import (
     MANIFEST_NAME,
     PAPERS,
     Manifest,
+    is_generated_name,
 )
 
 NEW, _OLD, _PLAN = "new", "old", "exchange.json"
@@ -42,9 +43,16 @@ def exchange(folder: Path, journal: Path) -> None:
 
 
 def finish(folder: Path, journal: Path) -> None:
-    """Make the remaining moves of an exchange; the manifest is removed first and added last."""
+    """Make the remaining moves of an exchange; the manifest is removed first and added last.
+
+    Raises:
+        KeyError, TypeError, ValueError: the plan is damaged.
+
+    """
     new, old = journal / NEW, journal / _OLD
     plan = read_json(journal / _PLAN)
+    if not all(map(_is_of_dataset, (*plan["leaving"], *plan["coming"]))):
+        raise ValueError(f"{_PLAN} names files that no dataset has")
     for name in plan["leaving"]:
         is_exchanged = name in plan["coming"] and not (new / name).exists()
         if not is_exchanged and os.path.lexists(folder / name):
@@ -57,6 +65,11 @@ def finish(folder: Path, journal: Path) -> None:
     assets = folder / ASSETS_FOLDER
     if assets.is_dir() and not any(assets.iterdir()):
         assets.rmdir()
+
+
+def _is_of_dataset(name: str) -> bool:
+    """Whether a name is one that builds write: plans are read from a folder that others may be able to write to."""
+    return name in {MANIFEST_NAME, DATA_FOLDER, *PAPERS} or is_generated_name(name)
 
 
 def _ours(folder: Path) -> list[str]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from datasetkit.core.documents import load_json
 from datasetkit.core.errors import OutputError
 from datasetkit.core.paths import Place
+from datasetkit.core.text import one_line
 from datasetkit.export.dataset.manifest import Manifest
 from datasetkit.export.output.identity import BuildIdentity
 
 JOURNAL = ".build"
 STATE = "state.json"
 BUILD = "build"  # the key of the build's name in the state
+
+_NAME = re.compile(r"[0-9a-f]{16}")
 
 Task = Literal["build", "retry", "update"]
 
@@ -41,14 +46,21 @@ class Found:
         """Read the state of an unfinished build, if there is one.
 
         Raises:
-            KeyError, TypeError: the state is not of that form.
+            KeyError, TypeError, ValueError: the state is not of that form.
 
         """
         if state is None:
             return cls(published, None)
         state = dict(state)
         task, build = state.pop("task", "build"), state.pop(BUILD, None)
+        if task not in get_args(Task) or not (build is None or (isinstance(build, str) and _NAME.fullmatch(build))):
+            raise ValueError(f"{STATE} has the task {task!r} of the build {build!r}")
         return cls(published, BuildIdentity.from_json(state), task, build)
+
+    @property
+    def source_fingerprint(self) -> str | None:
+        """The source of the unfinished build; None without one."""
+        return None if self.pending is None else self.pending.source_fingerprint
 
     @property
     def without_models(self) -> Found:
@@ -78,6 +90,26 @@ class Found:
             f"{place} contains another build ({other.difference(identity)}); give another --out, or --overwrite to "
             "replace it"
         )
+
+
+def read_state(path: Place) -> Mapping[str, Any] | None:
+    """Read the state of an unfinished build; None if there is none.
+
+    Raises:
+        OutputError: it is damaged.
+
+    """
+    try:
+        state: Mapping[str, Any] = load_json(path.read_bytes())
+        Found.of_state(state, None)
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise OutputError(
+            f"{path.parent.parent} contains no build that can be resumed ({one_line(error)}); give another --out, or, "
+            f"if {path} is that of a build and was damaged, delete {path.parent}"
+        ) from error
+    return state
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -35,8 +35,8 @@ class Journal(Protocol):
 
     parallel: int
 
-    def names(self) -> Iterable[str]:
-        """Return the names of all files."""
+    def sizes(self) -> Mapping[str, int]:
+        """Return all files, by name, and their sizes in bytes."""
         ...
 
     def place(self, name: str) -> Place:
@@ -94,9 +94,15 @@ class LocalJournal:
         self.folder = folder
         self._scratch: set[str] = set()
 
-    def names(self) -> Iterable[str]:
-        """Return the names of all files; see :class:`Journal`."""
-        return [path.name for path in self.folder.iterdir() if not path.is_dir()]
+    def sizes(self) -> Mapping[str, int]:
+        """Return all files and their sizes; see :class:`Journal`."""
+        sizes = {}
+        with os.scandir(self.folder) as found:
+            for entry in found:
+                with suppress(FileNotFoundError):  # it was removed meanwhile
+                    if not entry.is_dir():
+                        sizes[entry.name] = entry.stat().st_size
+        return sizes
 
     def place(self, name: str) -> Path:
         """Return the path of a file; see :class:`Journal`."""

@@ -52,6 +52,11 @@ class Holder:
     process: int
     since: str
 
+    def __post_init__(self) -> None:
+        is_text = all(isinstance(value, str) for value in (self.token, self.host, self.machine, self.since))
+        if not is_text or not (isinstance(self.process, int) and 0 <= self.process < 2**31):
+            raise ValueError(f"{self} is no holder of a lock")
+
     @classmethod
     def here(cls) -> Holder:
         """Return a new holder in this process."""

@@ -71,6 +71,11 @@ class Output(ABC):
             if overwrite or not (found.pending or found.holds(identity)):
                 self._start("build")
             elif found.continues(identity):
+                if own is not None and found.source_fingerprint != identity.source_fingerprint:
+                    raise OutputError(
+                        f"{place} was begun with another state of the source, which has changed since then; run the "
+                        "command without --shard, which builds the changed parts again"
+                    )
                 self.task = found.task
                 self.parts.enter(found.build or new_name())
                 self._write_state(found.task)

@@ -9,15 +9,18 @@ part, or in which order, or on where the journal is.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from datasetkit.core.documents import load_json
 from datasetkit.core.errors import OutputError
@@ -29,12 +32,15 @@ from datasetkit.export.dataset.manifest import DATA_FOLDER, LEDGER_NAME, Manifes
 from datasetkit.export.dataset.plain_json import read_events
 from datasetkit.export.dataset.reading import iter_shard
 from datasetkit.export.output.accounts import Account
+from datasetkit.export.output.found import BUILD, STATE
 from datasetkit.export.output.identity import BuildIdentity
 from datasetkit.export.output.journal import Journal
-from datasetkit.export.output.part_marker import PartMarker, marker_name
+from datasetkit.export.output.part_marker import PartMarker, marker_name, stem_of
 from datasetkit.export.statistics.counter import StatisticsCounter
 from datasetkit.export.statistics.statistics import Statistics
 from datasetkit.runtime.threads import map_in_order
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 _OF_PART = re.compile(r"part-(\d+)\.")
@@ -57,7 +63,7 @@ class Attempt:
 
     def shard_path(self, split: str) -> Path:
         """Return where the shard of a split is to be written."""
-        name = f"{_stem(self.index, self.name)}-{split}.parquet"
+        name = f"{stem_of(self.index, self.name)}-{split}.parquet"
         self._shards.append(name)
         return self._journal.scratch(name)
 
@@ -73,7 +79,7 @@ class Attempt:
         """Mark the part as complete, unless another attempt was faster.
 
         Args:
-            build: the build that the part is of; a marker of another one is replaced.
+            build: the build that the part is of; a marker of an earlier one is replaced.
             part: what was written.
             counts: of its rows.
             drops: for the ledger.
@@ -96,11 +102,13 @@ class Attempt:
     ) -> None:
         """Write the ledger and the account of a part, and then its marker, which has the counts of its rows."""
         journal, marker = self._journal, marker_name(self.index)
-        journal.write(_account(self.index, self.name), json.dumps(account).encode())
-        journal.write(_ledger(self.index, self.name), "".join(lines).encode())
-        data = PartMarker(build, self.name, part, counts).to_bytes()
+        texts = json.dumps(account).encode(), "".join(lines).encode()
+        journal.write(_account(self.index, self.name), texts[0])
+        journal.write(_ledger(self.index, self.name), texts[1])
+        account_sha256, ledger_sha256 = (hashlib.sha256(text).hexdigest() for text in texts)
+        data = PartMarker(build, self.name, part, counts, ledger_sha256, account_sha256).to_bytes()
         if not journal.create(marker, data):
-            if PartMarker.read(journal, self.index, build) is not None:
+            if PartMarker.read(journal, self.index, build) is not None or _is_over(journal, build):
                 self.abandon()
                 return
             journal.remove(marker)
@@ -114,6 +122,13 @@ class Attempt:
     def discard(self) -> None:
         """Remove the shards that did not become files of the journal."""
         self._journal.discard()
+
+
+def _is_over(journal: Journal, build: str) -> bool:
+    """Whether the journal belongs to a later build by now, so that an attempt of this one comes too late."""
+    with suppress(FileNotFoundError, KeyError, TypeError, ValueError):
+        return bool(load_json(journal.read(STATE))[BUILD] != build)
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +147,14 @@ class Move:
     target: str
     shard: Shard
     is_carried: bool
+
+
+class _Files(NamedTuple):
+    """The attempt whose files a part has, and the digests of two of them."""
+
+    attempt: str
+    ledger_sha256: str
+    account_sha256: str
 
 
 class PartStore:
@@ -157,17 +180,21 @@ class PartStore:
         self.build = build
         self._files = self._open_journal(build)
         self.whole: dict[int, Part] = {}
-        self._attempts: dict[int, str] = {}
+        self._markers: dict[int, _Files] = {}
         self.__dict__.pop("_published_spans", None)  # the dataset may have been replaced since
 
     def load_all(self) -> set[str]:
         """Read the markers of all parts; return the names of all files in the journal."""
-        self.whole, self._attempts = {}, {}
-        names = set(self._files.names())
-        markers = (re.fullmatch(r"part-(\d+)\.json", name) for name in names)
+        self.whole, self._markers = {}, {}
+        sizes = self._files.sizes()
+        markers = (re.fullmatch(r"part-(\d+)\.json", name) for name in sizes)
         for _ in self._each(self.load, [int(found[1]) for found in markers if found is not None]):
             pass
-        return names
+        for index in sorted(self.whole):
+            if (lacking := next(self._lacking(index, sizes), None)) is not None:
+                logger.warning("%s is missing or incomplete; part %d is built again", lacking, index)
+                self.forget([index])
+        return {*sizes}
 
     def attempt(self, index: int) -> Attempt:
         """Begin an attempt at a part."""
@@ -178,8 +205,21 @@ class PartStore:
         found = PartMarker.read(self._files, index, self.build)
         if found is None:
             return None
-        self._attempts[index], self.whole[index] = found.attempt, found.part
+        self._markers[index] = _Files(found.attempt, found.ledger_sha256, found.account_sha256)
+        self.whole[index] = found.part
         return found.part
+
+    def _lacking(self, index: int, sizes: Mapping[str, int]) -> Iterator[Place]:
+        """Yield the files of a part that are missing, and shards of another size.
+
+        ``sizes`` may have been listed before another job of an array completed the part.
+        """
+        attempt = self._markers[index].attempt
+        needed: dict[str, int | None] = {_ledger(index, attempt): None, _account(index, attempt): None}
+        needed |= {shard.path: shard.bytes for shard in self.whole[index].shards if not _is_published(shard)}
+        for name, size in needed.items():
+            if not _fits(sizes.get(name), size) and not _fits(_size_of(self._files.place(name)), size):
+                yield self._files.place(name)
 
     def statistics(self) -> Statistics:
         """Add up the counts that the complete parts left.
@@ -303,7 +343,7 @@ class PartStore:
     def names(self) -> Iterator[str]:
         """Yield the names of the files of all complete parts."""
         for index, part in self.whole.items():
-            attempt = self._attempts[index]
+            attempt = self._markers[index].attempt
             yield from (marker_name(index), _ledger(index, attempt), _account(index, attempt))
             yield from (shard.path for shard in part.shards)
 
@@ -324,11 +364,23 @@ class PartStore:
         return found
 
     def _account(self, index: int) -> Account | None:
-        account: Account | None = load_json(self._files.read(_account(index, self._attempts[index])))
+        files = self._markers[index]
+        account: Account | None = load_json(self._checked(index, _account(index, files.attempt), files.account_sha256))
         return account
 
     def _ledger_text(self, index: int) -> str:
-        return self._files.read(_ledger(index, self._attempts[index])).decode()
+        files = self._markers[index]
+        return self._checked(index, _ledger(index, files.attempt), files.ledger_sha256).decode()
+
+    def _checked(self, index: int, name: str, sha256: str) -> bytes:
+        data = self._files.read(name)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            marker = self._files.place(marker_name(index))
+            raise OutputError(
+                f"{self._files.place(name)} is damaged; delete {marker}, and run the same command, which builds part "
+                f"{index} again"
+            )
+        return data
 
 
 def part_of(name: str) -> int | None:
@@ -341,16 +393,24 @@ def _is_published(shard: Shard) -> bool:
     return shard.path.startswith(f"{DATA_FOLDER}/")
 
 
-def _stem(index: int, attempt: str) -> str:
-    return f"part-{index:05d}.{attempt}"
+def _fits(found: int | None, size: int | None) -> bool:
+    """Whether a file is there, and has the size that is wanted, if one is."""
+    return found is not None and size in (None, found)
+
+
+def _size_of(place: Place) -> int | None:
+    try:
+        return place.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _account(index: int, attempt: str) -> str:
-    return f"{_stem(index, attempt)}.inputs"
+    return f"{stem_of(index, attempt)}.inputs"
 
 
 def _ledger(index: int, attempt: str) -> str:
-    return f"{_stem(index, attempt)}.jsonl"
+    return f"{stem_of(index, attempt)}.jsonl"
 
 
 def _drop_line(part: int | None, drop: Drop) -> str:
