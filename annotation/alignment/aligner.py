@@ -36,6 +36,7 @@ class KnownObjectAligner:
         key_max: how many of the mentioned objects, the most salient first, become key objects; None for all.
         objects_known: whether records without objects have none. If nobody has looked for objects, a phrase without an
             object does not mean that there is none.
+        align_rest: whether phrases beside those that a data set links are aligned.
 
     """
 
@@ -46,6 +47,7 @@ class KnownObjectAligner:
         key_max: int | None = None,
         *,
         objects_known: bool = True,
+        align_rest: bool = False,
     ) -> None:
         if key_max is not None and key_max < 1:
             raise ValueError(f"key_max is {key_max}; use a number of at least 1, or None for all")
@@ -53,12 +55,31 @@ class KnownObjectAligner:
         self._finder = NounPhraseFinder(self._lexicon) if finder is None else finder
         self._key_max = key_max
         self._objects_known = objects_known
+        self._align_rest = align_rest
 
     def align(self, record: Record) -> Record:
         """Add phrases, and set the objects' status, salience and key flag."""
         text = record.description or ""
         phrases = self.link(text, self._finder.find(text), record.objects, record.partial_categories)
         return with_phrases(record, phrases, self._key_max)
+
+    def complete(self, record: Record) -> Record:
+        """Keep the phrases that a data set links, and add those that do not overlap them.
+
+        The added ones have the reason ``not_linked_by_source`` and no objects, unless the rest is to be aligned.
+        """
+        text, given = record.description or "", record.phrases
+        nouns = [
+            noun
+            for noun in self._finder.find(text)
+            if all(noun.end <= phrase.start or phrase.end <= noun.start for phrase in given)
+        ]
+        if self._align_rest:
+            added = self.link(text, nouns, record.objects, record.partial_categories)
+        else:
+            not_linked = Resolution(reason=AlignmentReason.NOT_LINKED_BY_SOURCE)
+            added = tuple(phrase_of(text, noun, not_linked, Linker.WORDS) for noun in nouns)
+        return with_phrases(record, sorted((*given, *added), key=lambda phrase: phrase.start), self._key_max)
 
     def link(
         self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject], partial: Sequence[str] = ()

@@ -30,5 +30,6 @@ class AlignmentReason(Explained):
         "too_many_phrases",
         "the description has a thousand noun phrases before it; nothing was looked for",
     )
+    NOT_LINKED_BY_SOURCE = "not_linked_by_source", "the source links other words of the text, and not these"
     NOT_FOUND = "not_found", "the detector found nothing with a high enough score for the phrase"
     OUTSCORED = "outscored", "what the detector found for it has higher scores for other phrases"

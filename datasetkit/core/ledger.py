@@ -48,6 +48,8 @@ class DropReason(Explained):
         "named_otherwise",
         "a row whose image was not found may belong to this image, which would then lack its description",
     )
+    BAD_BOX = "bad_box", "the box has no area, or none inside the image"
+    POINTS_ONLY = "points_only", "only points of the object are known, and no segmenter turned them into a mask"
     FILTERED = "filtered", "a filter of the recipe rejected it"
     RECORD_DROPPED = "record_dropped", "the record that it belongs to was dropped"
     RELABELLED = "relabelled", "masks that models found replaced the source's mask"
@@ -161,6 +163,7 @@ class NoticeKind(Explained):
     NAME_FROM_NUMBER = "name_from_number", "the image's name is a number; it was read as text"
     TEXT_FROM_NUMBER = "text_from_number", "the description is a number; it was read as text"
     FURTHER_TEXTS = "further_texts", "the image has several texts; the first one was used as the description"
+    REPEATED_TEXT = "repeated_text", "the image has the description several times; it became one record"
     MARKUP_REMOVED = "markup_removed", "marks that link words to boxes were removed from the description"
     OTHER_BYTES = (
         "other_bytes",

@@ -52,6 +52,8 @@ class Reading:
         is_annotated: whether the record comes from a built dataset, so that its phrases and key objects are kept.
         is_edited: whether its phrases were changed since then, so that status, salience and key flags of its objects
             are recomputed from them.
+        has_given_links: whether phrases and their links come from a data set, so that they are kept, and other phrases
+            of the description are added without links.
         hashes: SHA-256 of the files that were read completely, by their names in ``inputs`` of the source; other files
             are read again to hash them.
 
@@ -64,6 +66,7 @@ class Reading:
     detections: int = 0
     is_annotated: bool = False
     is_edited: bool = False
+    has_given_links: bool = False
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -204,6 +207,10 @@ class Aligner(Protocol):
 
     def align(self, record: Record) -> Record:
         """Return the record with phrases and links; image, description and source are unchanged."""
+        ...
+
+    def complete(self, record: Record) -> Record:
+        """Return the record with its phrases as they are, and with the other phrases of its description."""
         ...
 
 

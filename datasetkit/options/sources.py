@@ -46,6 +46,11 @@ class SourceOptions(PartOptions):
         return False
 
     @property
+    def aligns_rest(self) -> bool:
+        """Whether phrases are aligned where the data link others of the text."""
+        return False
+
+    @property
     def may_lack_descriptions(self) -> bool:
         """Whether images without a description are kept."""
         return True
@@ -58,7 +63,7 @@ class InstanceSourceOptions(InstanceOptions, SourceOptions):
 class DescribedOptions(SourceOptions):
     """Options of sources whose images may lack descriptions."""
 
-    require_description: bool = False
+    require_description: Annotated[bool, Typed(flag="--require-description/--no-require-description")] = False
     """Drop images without a description."""
 
     @property
@@ -132,6 +137,35 @@ class CocoOptions(AnnotatedOptions, TextFileOptions, IgnoringOptions):
     def may_lack_descriptions(self) -> bool:
         """Whether images without a description are kept; without captions all are."""
         return self.captions is None or not self.require_description
+
+
+class FromOptions(AnnotatedOptions, TextFileOptions):
+    """Build from data in any known format, found from the content: masks, boxes, texts and links as they are."""
+
+    name: Literal["from"] = "from"
+    place: Annotated[AnyPlace, Typed("PATH|URI", is_argument=True)]
+    """File or folder; `datasetkit formats` lists the formats."""
+    images: PlaceOption | None = None
+    """Folder of the images, if they are not beside or below.  [default: PATH, or its folder]"""
+    captions: PlaceOption | None = None
+    """Further file with the descriptions, such as COCO captions for LVIS."""
+    format: str | None = None
+    """Format of the data.  [default: found from the content]"""
+    caption: Literal["first", "longest", "all", "best-aligned"] = "first"
+    """Descriptions to use per image; all yields one record per description. best-aligned takes the one that names most
+    objects, so that recall measured on the dataset is too high."""
+    align_rest: bool = False
+    """Align the phrases that the data do not link, where they link others of the text."""
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether all images have been searched for objects: only the data of some formats have."""
+        return False
+
+    @property
+    def aligns_rest(self) -> bool:
+        """Whether phrases are aligned where the data link others of the text."""
+        return self.align_rest
 
 
 class FolderOptions(IgnoringOptions, TextFileOptions, DescribedOptions):
@@ -268,10 +302,23 @@ SOURCES = Registry(
     {
         "coco": Builtin("datasetkit.sources.coco:CocoSource", CocoOptions),
         "folder": Builtin("datasetkit.sources.folder:FolderSource", FolderOptions),
+        "from": Builtin("datasetkit.sources.given.source:GivenSource", FromOptions),
         "hub": Builtin("datasetkit.sources.hub:HubSource", HubOptions),
         "parquet": Builtin("datasetkit.sources.parquet:ParquetSource", ParquetOptions),
         "toyworld": Builtin("datasetkit.sources.toyworld:ToyworldSource", ToyworldOptions),
         "webdataset": Builtin("datasetkit.sources.webdataset:WebdatasetSource", WebdatasetOptions),
+    },
+)
+_FORMATS = "datasetkit.sources.given.formats"
+READERS = Registry(
+    "reader",
+    {
+        "boxes-coco": Builtin(f"{_FORMATS}.boxes_coco:BoxesReader"),
+        "flickr30k-entities": Builtin(f"{_FORMATS}.flickr30k_entities:EntitiesReader"),
+        "grand-f": Builtin(f"{_FORMATS}.grand_f:GrandReader"),
+        "mdetr": Builtin(f"{_FORMATS}.mdetr:MdetrReader"),
+        "odvg": Builtin(f"{_FORMATS}.odvg:OdvgReader"),
+        "vg-regions": Builtin(f"{_FORMATS}.vg_regions:RegionsReader"),
     },
 )
 _KINDS = PartOf((SOURCES,), SourceOptions)

@@ -48,6 +48,8 @@ class Words:
         record = reading.record
         if reading.is_annotated and not reading.is_edited and self.key_max is None:
             return record
+        if reading.has_given_links:
+            return self.aligner.complete(record)
         if reading.is_annotated or record.phrases or record.description is None:
             return with_phrases(record, record.phrases, self.key_max)
         return self.aligner.align(record)

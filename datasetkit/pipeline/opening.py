@@ -59,7 +59,12 @@ def open_source(recipe: Recipe) -> Opened:
     if not isinstance(recipe.phrases, NounPhraseOptions):
         finder = make_part(PHRASE_FINDERS, recipe.phrases, FIND)
     filters = tuple((one.name, make_part(FILTERS, one, REFUSAL)) for one in recipe.filters)
-    aligner = KnownObjectAligner(finder, key_max=recipe.key_max, objects_known=recipe.source.has_objects)
+    aligner = KnownObjectAligner(
+        finder,
+        key_max=recipe.key_max,
+        objects_known=recipe.source.has_objects,
+        align_rest=recipe.source.aligns_rest,
+    )
     return Opened(_source(recipe, aligner), finder, aligner, filters)
 
 

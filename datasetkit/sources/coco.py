@@ -20,10 +20,11 @@ from datasetkit.core.image import LoadedImage, load_image
 from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind, PassedOver
 from datasetkit.core.paths import Place, leads_out
-from datasetkit.core.protocols import Aligner, Entry, Reading, SourceContext
-from datasetkit.core.record import ObjectStatus, Provenance, Record
+from datasetkit.core.protocols import Entry, Reading, SourceContext
+from datasetkit.core.record import Provenance, Record
 from datasetkit.core.remote import RemotePath
 from datasetkit.options import CocoOptions
+from datasetkit.sources.choosing import most_objects_named
 from datasetkit.sources.coco_index import CocoIndex
 from datasetkit.sources.coco_objects import ObjectReader
 from datasetkit.sources.coco_records import (
@@ -204,7 +205,7 @@ class CocoSource:
         plain = Reading(record, loaded.pixels, found.drops, notices, hashes={file.name: sha256})
         readings = [self._described(plain, caption, found.ids) for caption in captions]
         aligner = self._context.aligner
-        return _most_objects_named(readings, aligner) if aligner is not None and len(readings) > 1 else readings[0]
+        return most_objects_named(readings, aligner) if aligner is not None and len(readings) > 1 else readings[0]
 
     def _about(
         self, number: int, image: Json, file: FoundFile, loaded: LoadedImage, sha256: str
@@ -320,9 +321,3 @@ def _differ(names: Iterable[str]) -> bool:
 def _words(caption: Json) -> str | None:
     text = caption.get("caption")
     return text if isinstance(text, str) and text.strip() else None
-
-
-def _most_objects_named(readings: Sequence[Reading], aligner: Aligner) -> Reading:
-    """Annotate records and choose the one whose description names the most objects; the earlier one of equals."""
-    aligned = [one if one.is_annotated else replace(one, record=aligner.align(one.record)) for one in readings]
-    return max(aligned, key=lambda one: sum(item.status is ObjectStatus.MENTIONED for item in one.record.objects))

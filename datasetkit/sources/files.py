@@ -124,6 +124,12 @@ def split_of_shard(name: str) -> str | None:
     return (_SPLITS.get(word[0].lower()) if word else None) or split_of_folder(name)
 
 
+def split_of_words(name: str) -> str | None:
+    """Return the split that the last fitting word of a file's name names (``lvis_v1_val.json``), or None."""
+    words = re.split(r"[^a-z]+", PurePosixPath(name).stem.lower())
+    return next((_SPLITS[word] for word in reversed(words) if word in _SPLITS), None)
+
+
 def split_of_value(value: object) -> str | None:
     """Return the split that a cell names, in a form that a file name can contain; None if it names none."""
     name = re.sub(r"\W+", "_", value.strip(), flags=re.ASCII).strip("_") if isinstance(value, str) else ""

@@ -14,7 +14,8 @@ import re
 import weakref
 from array import array
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 import numpy as np
 
@@ -199,6 +200,45 @@ class _Scanner:
 
     def _broken(self, what: str) -> SourceError:
         return SourceError(f"{self._name} is not valid JSON: {what} (byte {self._before + self._at})")
+
+
+def first_elements(file: IO[bytes], most_bytes: int) -> dict[str, Any]:
+    """Return the first element of each list of a JSON file.
+
+    Args:
+        file: the file, as UTF-8.
+        most_bytes: how much of it is read.
+
+    Returns:
+        by key of the top level, "" for a file that itself is a list, of which only the start is read; None for a key
+        without elements or without a list. It is empty for anything but JSON.
+
+    """
+    scanner = _Scanner(lambda size: file.read(min(size, max(most_bytes - file.tell(), 0))), "")
+    found: dict[str, Any] = {}
+
+    def first_of(key: str) -> None:
+        scanner.expect("[")
+        found[key] = None
+        for number, (element, _, _) in enumerate(scanner.members("]", scanner.value)):
+            if number == 0:
+                found[key] = element
+            if not key:
+                return
+
+    with suppress(SourceError):
+        if scanner.peek() == "[":
+            first_of("")
+        elif scanner.peek():
+            scanner.expect("{")
+            for key in scanner.members("}", scanner.key):
+                scanner.expect(":")
+                found[key] = None
+                if scanner.peek() == "[":
+                    first_of(key)
+                else:
+                    scanner.value()
+    return found
 
 
 class Postings:

@@ -94,6 +94,19 @@ class FolderNames:
         found = self.find(name)
         return found, read_image(found.path, limits, self.folder)
 
+    def by_tail(self, name: str) -> FoundFile | None:
+        """Find a file by the longest common end of its path and a name, folders included; None if several fit equally.
+
+        Data sets name files below folders that downloads do not have: ``images/v1/patch0/a.jpg`` for ``patch0/a.jpg``.
+        """
+        parts = tuple(map(folded, PurePosixPath(_slashed(name)).parts))
+        alike = [file for file in self._names if folded(_last(file)) == parts[-1]] if parts else []
+        ranked = sorted(alike, key=lambda file: -_common_tail(tuple(map(folded, PurePosixPath(file).parts)), parts))
+        tails = [_common_tail(tuple(map(folded, PurePosixPath(file).parts)), parts) for file in ranked[:2]]
+        if not ranked or (len(tails) == 2 and tails[0] == tails[1]):
+            return None
+        return FoundFile(ranked[0], self.folder, (NoticeKind.NAME_PREFIX,))
+
     def advice(self, missed: Sequence[str], option: str = "the folder") -> str:
         """Return which change would find most of the first names that were not found, and how many of them.
 

@@ -1,0 +1,162 @@
+"""Files that are read entry by entry: JSON lists, JSON lines, and COCO's lists. Owns what readers need to index them.
+
+Only positions are kept in memory, so that it stays flat for any number of entries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import weakref
+from array import array
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from datasetkit.core.errors import SourceError
+from datasetkit.core.paths import Place
+from datasetkit.sources.coco_values import identity
+from datasetkit.sources.json_index import JsonFile, Postings
+from datasetkit.sources.texts import open_utf8
+
+Json = Mapping[str, Any]
+
+
+class JsonList:
+    """The elements of one list of a JSON file.
+
+    Args:
+        path: the file.
+        key: of the list at the top level; "" if the file itself is a list.
+        encoding: of the file; None for UTF-8.
+
+    Raises:
+        SourceError: it is not such a file.
+
+    """
+
+    def __init__(self, path: Place, key: str = "", encoding: str | None = None) -> None:
+        self.path = path
+        self._file = JsonFile(path, encoding)
+        self._places = array("q")
+
+        def take(of: str, element: Any, start: int, length: int) -> None:  # noqa: ARG001 - the signature of scan
+            if of == key:
+                self._places.extend((start, length))
+
+        self._file.scan(take)
+        self.sha256 = self._file.sha256
+
+    def __len__(self) -> int:
+        """Return the number of elements."""
+        return len(self._places) // 2
+
+    def __getitem__(self, number: int) -> Any:
+        """Decode one element."""
+        return self._file.element(*self._places[2 * number : 2 * number + 2])
+
+
+class JsonLines:
+    """The lines of a file of JSON lines; blank lines are skipped.
+
+    Args:
+        path: the file.
+        encoding: of the file; None for UTF-8.
+
+    Raises:
+        SourceError: it cannot be opened.
+
+    """
+
+    def __init__(self, path: Place, encoding: str | None = None) -> None:
+        self.path = path
+        self._file = open_utf8(path, encoding)
+        weakref.finalize(self, self._file.close)
+        self._places = array("q")
+        digest = hashlib.sha256()
+        at = 0
+        for line in self._file:
+            digest.update(line)
+            if line.strip():
+                self._places.extend((at, len(line)))
+            at += len(line)
+        self.sha256 = digest.hexdigest()
+
+    def __len__(self) -> int:
+        """Return the number of lines that are not blank."""
+        return len(self._places) // 2
+
+    def __getitem__(self, number: int) -> Any:
+        """Decode one line."""
+        start, length = self._places[2 * number : 2 * number + 2]
+        return json.loads(os.pread(self._file.fileno(), length, start))
+
+
+class CocoLists:
+    """The lists ``images``, ``annotations`` and ``categories`` of a file in COCO's layout.
+
+    Args:
+        path: the file.
+        encoding: of the file; None for UTF-8.
+
+    Attributes:
+        categories: the entries of the categories, by id.
+        licenses: the entries of the licenses, by id.
+        strays: number of annotations whose image is not listed.
+
+    Raises:
+        SourceError: it is not such a file.
+
+    """
+
+    def __init__(self, path: Place, encoding: str | None = None) -> None:
+        self.path = path
+        self._file = JsonFile(path, encoding)
+        self._images = array("q")
+        self._found = array("q")
+        self._keys: dict[int | str | None, int] = {}
+        self.categories: dict[int | str | None, Json] = {}
+        self.licenses: dict[int | str | None, Json] = {}
+        self._file.scan(self._take)
+        self.sha256 = self._file.sha256
+        if not self._images:
+            raise SourceError(f"{path} has no images; the list images is missing or empty")
+        self._numbers: dict[int, int] = {}
+        for number in range(len(self)):
+            self._numbers.setdefault(self._images[3 * number], number)
+        self._postings = Postings()
+        self.strays = 0
+        for at in range(0, len(self._found), 3):
+            key, start, length = self._found[at : at + 3]
+            if key in self._numbers:
+                self._postings.add(self._numbers[key], 0, start, length)
+            else:
+                self.strays += 1
+        self._found = array("q")
+        self._postings.group(len(self))
+
+    def _take(self, key: str, element: Any, start: int, length: int) -> None:
+        value = element if isinstance(element, dict) else {}
+        if key == "images":
+            self._images.extend((self._key(value.get("id")), start, length))
+        elif key == "annotations":
+            self._found.extend((self._key(value.get("image_id")), start, length))
+        elif key in {"categories", "licenses"}:
+            getattr(self, key)[identity(value.get("id"))] = value
+
+    def _key(self, value: object) -> int:
+        return self._keys.setdefault(identity(value), len(self._keys))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._images) // 3
+
+    def image(self, number: int) -> Json:
+        """Decode the entry of an image."""
+        found: Json = self._file.element(*self._images[3 * number + 1 : 3 * number + 3])
+        return found
+
+    def annotations(self, number: int) -> Iterator[Json]:
+        """Decode the annotations of an image, in order."""
+        for _, start, length in self._postings.of(number):
+            yield self._file.element(start, length)

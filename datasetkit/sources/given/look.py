@@ -1,0 +1,123 @@
+"""A first look at a place: what it contains, without reading it all. Owns the samples that formats are recognised by.
+
+Formats are told apart by their content: the keys of JSON, the header of CSV, the first tags of XML, the columns of
+Parquet, the members of archives. A name alone decides nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from datasetkit.core.paths import Place, files_below
+from datasetkit.sources.files import IMAGE_SUFFIXES
+from datasetkit.sources.json_index import first_elements
+from datasetkit.sources.texts import open_utf8
+
+_SAMPLE_BYTES = 2**20
+_MOST_JSON_BYTES = 2**28  # a few seconds; lists follow each other, and the second may begin late
+_MOST_FILES = 20_000
+
+
+class Look:
+    """What a file or folder contains.
+
+    Args:
+        place: the file or folder.
+        encoding: of text files; None for UTF-8.
+
+    """
+
+    def __init__(self, place: Place, encoding: str | None = None) -> None:
+        self.place = place
+        self._encoding = encoding
+
+    @cached_property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.place.is_dir()
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        """Names of the files below the folder, relative, sorted; none for a file."""
+        return [name for name, _ in files_below(self.place)[:_MOST_FILES]] if self.is_folder else []
+
+    def named(self, *endings: str) -> list[str]:
+        """Return the names below the folder with one of these endings, in lower case."""
+        return [name for name in self.names if name.lower().endswith(endings)]
+
+    @cached_property
+    def has_images(self) -> bool:
+        """Whether there are image files below the folder."""
+        return any(PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES for name in self.names)
+
+    def at(self, name: str) -> Look:
+        """Look at a file below the folder."""
+        return Look(self.place / name, self._encoding)
+
+    @cached_property
+    def start(self) -> bytes:
+        """The first bytes of a file, as UTF-8; none for a folder."""
+        if self.is_folder:
+            return b""
+        with open_utf8(self.place, self._encoding) as file:
+            return file.read(_SAMPLE_BYTES)
+
+    @cached_property
+    def first(self) -> Mapping[str, Any]:
+        """The first element of each list of a JSON file, by its key at the top level.
+
+        "" is the key of a file that itself is a list. A key without a list, or with an empty one, has the value None.
+        It is empty for anything but JSON.
+        """
+        if self.is_folder or self.start.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
+            return {}
+        with open_utf8(self.place, self._encoding) as file:
+            return first_elements(file, _MOST_JSON_BYTES)
+
+    @cached_property
+    def first_line(self) -> Any:
+        """The first line of a file of JSON lines, decoded; None for anything else."""
+        line, _, rest = self.start.lstrip(b" \t\r\n\xef\xbb\xbf").partition(b"\n")
+        if not line.startswith(b"{") or (rest.strip() and not rest.lstrip().startswith(b"{")):
+            return None
+        try:
+            return json.loads(line)
+        except ValueError:
+            return None
+
+    @cached_property
+    def header(self) -> Sequence[str]:
+        """The cells of the first line, as CSV."""
+        line = self.start.partition(b"\n")[0].decode("utf-8", "replace").strip("\ufeff\r")
+        return next(csv.reader(io.StringIO(line)), []) if line else []
+
+    @cached_property
+    def root_tag(self) -> str:
+        """The name of the first element of an XML file; "" for anything else."""
+        text = self.start[:4096].decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+        while text.startswith(("<?", "<!--")):
+            text = text.partition("?>" if text.startswith("<?") else "-->")[2].lstrip()
+        if not text.startswith("<") or text.startswith("<!"):
+            return ""
+        name = text[1:].partition(">")[0].split(maxsplit=1)
+        return name[0].rstrip("/") if name else ""
+
+    def files(self) -> Iterator[Look]:
+        """Yield the place itself if it is a file, or the files at the top of the folder that are no images."""
+        if not self.is_folder:
+            yield self
+            return
+        for name in self.names:
+            if "/" not in name and PurePosixPath(name).suffix.lower() not in IMAGE_SUFFIXES:
+                yield self.at(name)
+
+
+def folder_of(place: Place) -> Place:
+    """Return a folder itself, or the folder that a file is in."""
+    return place if place.is_dir() else Path(place).parent if isinstance(place, Path) else place.parent

@@ -1,0 +1,279 @@
+"""The source of all formats that have a reader. Owns the way from a reader's entries to records.
+
+It chooses among descriptions, finds image files by the names that data sets use for them, and keeps an entry that
+cannot be parsed apart from all others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import PurePosixPath
+
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.given import GivenImage, GivenText
+from datasetkit.core.image import load_image
+from datasetkit.core.label_map import LabelMap
+from datasetkit.core.ledger import DropReason, Notice, NoticeKind, PassedOver, PassedOverCounts
+from datasetkit.core.paths import Place, leads_out
+from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
+from datasetkit.core.record import Provenance, Record
+from datasetkit.core.text import one_line
+from datasetkit.options.sources import FromOptions
+from datasetkit.sources.choosing import most_objects_named
+from datasetkit.sources.columns import UNKNOWN_LICENSE
+from datasetkit.sources.files import as_text, read_image, split_of_folder, split_of_value, split_of_words
+from datasetkit.sources.given.detection import reader_of
+from datasetkit.sources.given.look import folder_of
+from datasetkit.sources.given.objects import objects_of
+from datasetkit.sources.given.phrases import links_of
+from datasetkit.sources.given.reader import BROKEN, Given
+from datasetkit.sources.names import FolderNames, FoundFile
+
+_READ_AHEAD = 256
+_ADVISED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Handle:
+    """One entry of the reader, and which of its texts is the description.
+
+    Args:
+        handle: what the reader needs.
+        text: number of the text, or None to choose one.
+        repeats: whether the image has the text several times.
+        fault: why the entry cannot be used, or None.
+
+    """
+
+    handle: Hashable
+    text: int | None = None
+    repeats: bool = False
+    fault: tuple[DropReason, str] | None = None
+
+
+class GivenSource(Source):
+    """Images with whatever a data set of a known format states about them.
+
+    Raises:
+        SourceError: the format is not known, the data set cannot be read, or none of its images exists.
+
+    """
+
+    def __init__(self, options: FromOptions, context: SourceContext = SourceContext()) -> None:
+        if not options.place.exists():
+            raise SourceError(f"{options.place} does not exist; give a file or a folder")
+        self._options = options
+        self._context = context
+        self._passed_over = PassedOverCounts()
+        given = Given(options.place, options.captions, options.encoding, self._passed_over)
+        self._reader = reader_of(options, given)
+        self._names = FolderNames(options.images or folder_of(options.place))
+        self._parsed = lru_cache(_READ_AHEAD)(self._reader.read)
+        self._is_counted = False
+        self._check_images()
+
+    def fingerprint(self) -> str:
+        """Return a hex digest of all that the entries are parsed from."""
+        return hashlib.sha256("".join(index.sha256 for index in self._reader.indexes).encode()).hexdigest()
+
+    @cached_property
+    def _length(self) -> int:
+        return sum(1 for _ in self.entries())
+
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return self._length
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield an entry for each image, or for each of its texts for ``all``."""
+        seen: set[str] = set()
+        for number, handle in enumerate(self._reader.handles()):
+            for entry in self._entries_of(handle, number):
+                fault = (DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
+                yield replace(entry, handle=replace(entry.handle, fault=fault)) if entry.record_id in seen else entry
+                seen.add(entry.record_id)
+
+    def _entries_of(self, handle: Hashable, number: int) -> Iterator[Entry]:
+        try:
+            image = self._reader.read(handle)
+            texts = _without_repeats(image.texts)
+        except UnusableError as error:
+            yield Entry(f"entry {number}", (), None, _Handle(handle, fault=(error.reason, error.detail)))
+            return
+        except BROKEN as error:
+            fault = (DropReason.BAD_ENTRY, f"it is not of the format ({type(error).__name__}: {one_line(error)})")
+            yield Entry(f"entry {number}", (), None, _Handle(handle, fault=fault))
+            return
+        record_id = image.entry or image.id
+        objects = tuple(item.source_id or f"{record_id}/{item.key}" for item in image.objects)
+        split = self._split_of(image)
+        if self._options.caption != "all" or len(texts) < 2:
+            repeats = any(repeats for _, repeats in texts.values())
+            yield Entry(record_id, objects, split, _Handle(handle, repeats=repeats and len(texts) == 1))
+            return
+        for place, (text, repeats) in texts.items():
+            yield Entry(f"{record_id}/{text.id or place}", objects, split, _Handle(handle, place, repeats))
+
+    def _split_of(self, image: GivenImage) -> str | None:
+        """Return the split that the entry names, else the folder of its image, else the name of the data set."""
+        of_folder = split_of_folder(image.names[0]) if image.names else None
+        return split_of_value(image.split) or of_folder or split_of_words(self._options.place.name)
+
+    def inputs(self, entry: Entry) -> Mapping[str, Place]:
+        """Return the path of the image's file; by the first of its names if no file exists."""
+        handle: _Handle = entry.handle
+        if handle.fault is not None:
+            return {}
+        image = self._parsed(handle.handle)
+        if image.data is not None:
+            return {}
+        try:
+            found = self._find(image)
+        except UnusableError:
+            return {name: self._names.folder / name for name in image.names[:1] if not leads_out(name)}
+        return {found.name: found.path}
+
+    def index_files(self) -> Mapping[str, Place]:
+        """Return the files that all entries depend on."""
+        return {index.path.name: index.path for index in self._reader.indexes}
+
+    def label_map(self) -> LabelMap:
+        """Return the categories of the data set."""
+        return self._reader.label_map()
+
+    def passed_over(self) -> Iterator[PassedOver]:
+        """Yield what the data set states and no record holds."""
+        if not self._is_counted:
+            self._is_counted = True
+            for handle in self._reader.handles():
+                try:
+                    found = self._reader.read(handle).passed_over
+                except (UnusableError, *BROKEN):
+                    continue
+                for (kind, name), count in found.items():
+                    self._passed_over.add(kind, name, count)
+        return iter(self._passed_over)
+
+    def read(self, entry: Entry) -> Reading:
+        """Load one image, and make its record.
+
+        Raises:
+            UnusableError: the image or the entry cannot be used.
+
+        """
+        handle: _Handle = entry.handle
+        if handle.fault is not None:
+            raise UnusableError(*handle.fault)
+        image = self._parsed(handle.handle)
+        file, data = self._data(image)
+        name = file.name if file is not None else image.names[0] if image.names else image.id
+        loaded = load_image(data, PurePosixPath(name).name, self._context.limits)
+        sha256 = hashlib.sha256(data).hexdigest()
+        found = objects_of(entry.record_id, image, loaded)
+        kinds = [*loaded.notices, *(file.changes if file is not None else ())]
+        if handle.repeats:
+            kinds.append(NoticeKind.REPEATED_TEXT)
+        license_name = image.license or self._context.license or UNKNOWN_LICENSE
+        record = Record(
+            entry.record_id,
+            image.id,
+            loaded.encoded,
+            None,
+            Provenance(image.uri or as_text(name), license_name, sha256),
+            found.objects,
+            questions=image.questions,
+            absent_categories=image.absent,
+            partial_categories=image.partial,
+        )
+        notices = tuple(Notice(entry.record_id, kind) for kind in kinds) + found.notices
+        hashes = {} if file is None else {file.name: sha256}
+        plain = Reading(record, loaded.pixels, found.drops, notices, hashes=hashes)
+        texts = image.texts if handle.text is None else image.texts[handle.text : handle.text + 1]
+        readings = [self._described(plain, image, text, found.ids) for text in self._candidates(texts)]
+        aligner = self._context.aligner
+        return most_objects_named(readings, aligner) if aligner is not None and len(readings) > 1 else readings[0]
+
+    def _described(self, plain: Reading, image: GivenImage, text: GivenText | None, ids: Mapping[str, int]) -> Reading:
+        links = links_of(text, ids, image.links)
+        record = replace(plain.record, description=links.description, phrases=links.phrases)
+        notices = [Notice(record.record_id, NoticeKind.LINK_UNUSABLE, fault) for fault in links.faults]
+        if links.phrases:
+            notices.append(Notice(record.record_id, NoticeKind.LINKS_GIVEN))
+        return replace(
+            plain, record=record, notices=(*plain.notices, *notices), has_given_links=image.links is not None
+        )
+
+    def _candidates(self, texts: Sequence[GivenText]) -> Sequence[GivenText | None]:
+        described = [text for text in texts if text.text.strip()]
+        if not described:
+            return [None]
+        if self._options.caption == "longest":
+            return [max(described, key=lambda text: len(text.text.strip()))]
+        return described if self._options.caption == "best-aligned" else described[:1]
+
+    def _data(self, image: GivenImage) -> tuple[FoundFile | None, bytes]:
+        if image.data is not None:
+            return None, image.data
+        file = self._find(image)
+        return file, read_image(file.path, self._context.limits, self._names.folder)
+
+    def _find(self, image: GivenImage) -> FoundFile:
+        """Find the file of an image by its names, or by the longest common end of a name.
+
+        Raises:
+            UnusableError: there is none.
+
+        """
+        missing = UnusableError(DropReason.MISSING, f"the entry of image {image.id} names no file")
+        for name in image.names:
+            try:
+                return self._names.find(name)
+            except UnusableError as error:
+                missing = error
+        for name in image.names:
+            if found := self._names.by_tail(name):
+                return found
+        raise missing
+
+    def _check_images(self) -> None:
+        """Refuse a folder that has none of the images: every image would be dropped."""
+        missed: list[str] = []
+        for handle in self._reader.handles():
+            try:
+                image = self._parsed(handle)
+            except (UnusableError, *BROKEN):
+                continue
+            if image.data is not None or not image.names:
+                return
+            try:
+                self._find(image)
+            except UnusableError as error:
+                if error.reason not in {DropReason.MISSING, DropReason.PATH_ESCAPES}:
+                    return
+                missed.append(image.names[0])
+            else:
+                return
+            if len(missed) == _ADVISED:
+                break
+        if missed:
+            advice = self._names.advice(missed, "--images")
+            raise SourceError(f"{self._names.folder} has none of the first images of {self._options.place}: {advice}")
+
+
+def _without_repeats(texts: Sequence[GivenText]) -> dict[int, tuple[GivenText, bool]]:
+    """Return the texts that are no repetitions, by number, and whether each is repeated."""
+    first: dict[str, int] = {}
+    found: dict[int, tuple[GivenText, bool]] = {}
+    for number, text in enumerate(texts):
+        words = text.text.strip()
+        if not words:
+            continue
+        if words in first:
+            found[first[words]] = (texts[first[words]], True)
+        else:
+            first[words] = number
+            found[number] = (text, False)
+    return found
