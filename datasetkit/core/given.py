@@ -103,6 +103,7 @@ class GivenImage:
         names: names that its file may have, most likely first; several for data sets whose folders differ from them.
         data: its file, where the data set contains it.
         size_wh: width and height, px, as the data set states them; a side is None where it does not.
+        are_shares: whether boxes, polygons and points are shares of the sides of the upright image instead of px.
         texts: descriptions.
         objects: all objects.
         links: who linked words and objects; None if the data set links none, so that words are aligned.
@@ -122,6 +123,7 @@ class GivenImage:
     names: tuple[str, ...] = ()
     data: bytes | None = field(default=None, repr=False)
     size_wh: tuple[int | None, int | None] = (None, None)
+    are_shares: bool = False
     texts: tuple[GivenText, ...] = ()
     objects: tuple[GivenObject, ...] = ()
     links: Linker | None = None

@@ -7,7 +7,7 @@ nothing else of its image.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -51,7 +51,10 @@ def objects_of(record_id: str, image: GivenImage, loaded: LoadedImage) -> Object
     """
     if not image.objects:
         return Objects((), {}, (), ())
-    frame, kinds = frame_of(image.size_wh, loaded)
+    if image.are_shares:
+        frame, kinds = Frame(loaded.encoded.size_hw, 1), []
+    else:
+        frame, kinds = frame_of(image.size_wh, loaded)
     notices = [Notice(record_id, kind) for kind in kinds]
     made: list[KeyObject] = []
     ids: dict[str, int] = {}
@@ -59,7 +62,7 @@ def objects_of(record_id: str, image: GivenImage, loaded: LoadedImage) -> Object
     for given in image.objects:
         name = given.source_id or f"{record_id}/{given.key}"
         try:
-            item, odd = _object(given, frame, len(made))
+            item, odd = _object(_in_px(given, frame) if image.are_shares else given, frame, len(made))
         except UnusableError as error:
             drops.append(Drop("annotation", name, error.reason, error.detail))
             continue
@@ -131,6 +134,17 @@ def _object(given: GivenObject, frame: Frame, number: int) -> tuple[KeyObject, d
         source_id=given.source_id,
     )
     return item, odd
+
+
+def _in_px(given: GivenObject, frame: Frame) -> GivenObject:
+    """Return an object whose box and polygons are px instead of shares of the sides."""
+    height, width = frame.size_hw
+    box, mask = given.box_xywh, given.mask
+    if box is not None:
+        box = (box[0] * width, box[1] * height, box[2] * width, box[3] * height)
+    if isinstance(mask, list):
+        mask = [[one * (height if place % 2 else width) for place, one in enumerate(part)] for part in mask]
+    return replace(given, box_xywh=box, mask=mask)
 
 
 def _turned(box: Box, frame: Frame) -> Box:
