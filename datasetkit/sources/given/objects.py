@@ -52,7 +52,7 @@ def objects_of(record_id: str, image: GivenImage, loaded: LoadedImage) -> Object
     if not image.objects:
         return Objects((), {}, (), ())
     if image.are_shares:
-        frame, kinds = Frame(loaded.encoded.size_hw, 1), []
+        frame, kinds = Frame(loaded.encoded.size_hw, 1), list[NoticeKind]()
     else:
         frame, kinds = frame_of(image.size_wh, loaded)
     notices = [Notice(record_id, kind) for kind in kinds]
