@@ -12,11 +12,12 @@ from datasetkit.cli.commands import command
 from datasetkit.cli.screen import Screen
 from datasetkit.core.errors import DatasetkitError, PluginError, SourceFailedError
 from datasetkit.options.base import Options, Typed
-from datasetkit.options.build import BuildOptions, RunOptions
+from datasetkit.options.build import BuildOptions, DryRunOptions, RunOptions
 from datasetkit.options.recipe import Recipe
 from datasetkit.options.sources import SOURCES, SourceOptions, guess_source, options_of_source
 
 _RECIPE = "recipe"
+_DRY_RUN = "--dry-run"
 
 
 class RecipeFile(Options):
@@ -52,6 +53,16 @@ class Sources(click.Group):
             raise PluginError(f"{SOURCES.origin(cmd_name)}: {min(taken)} is an option of every build; rename it")
         return command(cmd_name, (kind, BuildOptions), from_source, kind.__doc__ or "")
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of a source; with ``--dry-run`` the one that needs no ``--out``."""
+        name, found, rest = super().resolve_command(ctx, args)
+        if name is not None and _DRY_RUN in rest and SOURCES.has(name):
+            kind = options_of_source(name)
+            found = command(name, (kind, DryRunOptions), try_source, kind.__doc__ or "")
+        return name, found, rest
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the sources, with an error in place of the help text of one that cannot be imported."""
         with formatter.section("Sources"):
@@ -69,6 +80,13 @@ def _summary(name: str) -> str:
 def from_source(source: SourceOptions, options: BuildOptions, screen: Screen) -> None:
     """Build from a source."""
     _build(options.recipe(source), options, screen)
+
+
+def try_source(source: SourceOptions, options: DryRunOptions, screen: Screen) -> None:
+    """Read the first entries of a source."""
+    from datasetkit.api.trying import try_recipe  # late, as above
+
+    screen.show(try_recipe(options.recipe(source)))
 
 
 def from_recipe(file: RecipeFile, run: RunOptions, screen: Screen) -> None:

@@ -185,6 +185,8 @@ class BuildOptions(RecordOptions, LimitOptions, ModelOptions, RunOptions):
 
     panel: ClassVar[str | None] = None
 
+    dry_run: bool = False
+    """Read the first 100 entries, show one of their records, and write nothing; needs no --out."""
     split: str | None = None
     """Put all records in one split of this name.  [default: the splits of the source, or train]"""
 
@@ -244,3 +246,10 @@ class DoctorCommand(ModelOptions):
     """Device of the models: auto, cpu, cuda, cuda:1 or mps."""
     models: ModelsFolder | None = None
     """Folder that `datasetkit models fetch --to` filled.  [default: the Hub's cache]"""
+
+
+class DryRunOptions(BuildOptions):
+    """Options of a build that is only tried, so that nothing is written."""
+
+    out: OutputPlace = Path()
+    """Output folder; it is not used."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from datasetkit.core.errors import DatasetkitError, SourceError
@@ -12,11 +11,9 @@ from datasetkit.runtime.registry import naming
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Reader
 
-logger = logging.getLogger(__name__)
 
-
-def reader_of(options: FromOptions, given: Given) -> Reader:
-    """Create the reader of a place's format.
+def reader_of(options: FromOptions, given: Given) -> tuple[str, Reader]:
+    """Return the name of a place's format, and its reader.
 
     Raises:
         SourceError: no format fits, or several do.
@@ -25,7 +22,7 @@ def reader_of(options: FromOptions, given: Given) -> Reader:
     """
     name = options.format or find_format(Look(given.place, given.encoding))
     made: Reader = _calling(name, READERS.load(name), given)
-    return made
+    return name, made
 
 
 def find_format(look: Look) -> str:

@@ -7,6 +7,7 @@ cannot be parsed apart from all others.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -30,7 +31,10 @@ from datasetkit.sources.given.look import folder_of
 from datasetkit.sources.given.objects import objects_of
 from datasetkit.sources.given.phrases import links_of
 from datasetkit.sources.given.reader import BROKEN, Given
+from datasetkit.sources.given.survey import Fault, Survey, is_repeated, without_repeats
 from datasetkit.sources.names import FolderNames, FoundFile
+
+logger = logging.getLogger(__name__)
 
 _READ_AHEAD = 256
 _ADVISED = 20
@@ -43,15 +47,13 @@ class _Handle:
     Args:
         handle: what the reader needs.
         text: number of the text, or None to choose one.
-        repeats: whether the image has the text several times.
         fault: why the entry cannot be used, or None.
 
     """
 
     handle: Hashable
     text: int | None = None
-    repeats: bool = False
-    fault: tuple[DropReason, str] | None = None
+    fault: Fault | None = None
 
 
 class GivenSource(Source):
@@ -69,53 +71,58 @@ class GivenSource(Source):
         self._context = context
         self._passed_over = PassedOverCounts()
         given = Given(options.place, options.captions, options.encoding, self._passed_over)
-        self._reader = reader_of(options, given)
+        self._format, self._reader = reader_of(options, given)
         self._names = FolderNames(options.images or folder_of(options.place))
         self._parsed = lru_cache(_READ_AHEAD)(self._reader.read)
-        self._is_counted = False
         self._check_images()
 
     def fingerprint(self) -> str:
         """Return a hex digest of all that the entries are parsed from."""
         return hashlib.sha256("".join(index.sha256 for index in self._reader.indexes).encode()).hexdigest()
 
-    @cached_property
-    def _length(self) -> int:
-        return sum(1 for _ in self.entries())
-
     def __len__(self) -> int:
-        """Return the number of records."""
-        return self._length
+        """Return the number of records; the first call logs what the data set has."""
+        return self._survey.records
+
+    @cached_property
+    def _survey(self) -> Survey:
+        """Parse all entries once, and log what they have."""
+        survey = Survey()
+        for _, _, image in self._images():
+            survey.add(image, self._numbers_of(image))
+        logger.info("%s is read as %s: %s", self._options.place, self._format, survey)
+        return survey
+
+    def _images(self) -> Iterator[tuple[int, Hashable, GivenImage | Fault]]:
+        """Yield number, handle and contents of each entry, or why it cannot be used."""
+        for number, handle in enumerate(self._reader.handles()):
+            try:
+                yield number, handle, self._reader.read(handle)
+            except UnusableError as error:
+                yield number, handle, Fault(error.reason, error.detail)
+            except BROKEN as error:
+                detail = f"it is not of the format ({type(error).__name__}: {one_line(error)})"
+                yield number, handle, Fault(DropReason.BAD_ENTRY, detail)
 
     def entries(self) -> Iterator[Entry]:
         """Yield an entry for each image, or for each of its texts for ``all``."""
         seen: set[str] = set()
-        for number, handle in enumerate(self._reader.handles()):
-            for entry in self._entries_of(handle, number):
-                fault = (DropReason.DUPLICATE_ID, f"id {entry.record_id} was listed before")
-                yield replace(entry, handle=replace(entry.handle, fault=fault)) if entry.record_id in seen else entry
-                seen.add(entry.record_id)
+        for number, handle, image in self._images():
+            if isinstance(image, Fault):
+                yield Entry(f"entry {number}", (), None, _Handle(handle, fault=image))
+                continue
+            record_id, split = image.entry or image.id, self._split_of(image)
+            objects = tuple(item.source_id or f"{record_id}/{item.key}" for item in image.objects)
+            for place in self._numbers_of(image):
+                own_id = record_id if place is None else f"{record_id}/{image.texts[place].id or place}"
+                fault = Fault(DropReason.DUPLICATE_ID, f"id {own_id} was listed before") if own_id in seen else None
+                yield Entry(own_id, objects, split, _Handle(handle, place, fault))
+                seen.add(own_id)
 
-    def _entries_of(self, handle: Hashable, number: int) -> Iterator[Entry]:
-        try:
-            image = self._reader.read(handle)
-            texts = _without_repeats(image.texts)
-        except UnusableError as error:
-            yield Entry(f"entry {number}", (), None, _Handle(handle, fault=(error.reason, error.detail)))
-            return
-        except BROKEN as error:
-            fault = (DropReason.BAD_ENTRY, f"it is not of the format ({type(error).__name__}: {one_line(error)})")
-            yield Entry(f"entry {number}", (), None, _Handle(handle, fault=fault))
-            return
-        record_id = image.entry or image.id
-        objects = tuple(item.source_id or f"{record_id}/{item.key}" for item in image.objects)
-        split = self._split_of(image)
-        if self._options.caption != "all" or len(texts) < 2:
-            repeats = any(repeats for _, repeats in texts.values())
-            yield Entry(record_id, objects, split, _Handle(handle, repeats=repeats and len(texts) == 1))
-            return
-        for place, (text, repeats) in texts.items():
-            yield Entry(f"{record_id}/{text.id or place}", objects, split, _Handle(handle, place, repeats))
+    def _numbers_of(self, image: GivenImage | Fault) -> Sequence[int | None]:
+        """Return the numbers of the texts that become records of their own; None for a record that chooses a text."""
+        texts = () if isinstance(image, Fault) or self._options.caption != "all" else without_repeats(image.texts)
+        return texts if len(texts) > 1 else (None,)
 
     def _split_of(self, image: GivenImage) -> str | None:
         """Return the split that the entry names, else the folder of its image, else the name of the data set."""
@@ -146,15 +153,9 @@ class GivenSource(Source):
 
     def passed_over(self) -> Iterator[PassedOver]:
         """Yield what the data set states and no record holds."""
-        if not self._is_counted:
-            self._is_counted = True
-            for handle in self._reader.handles():
-                try:
-                    found = self._reader.read(handle).passed_over
-                except (UnusableError, *BROKEN):
-                    continue
-                for (kind, name), count in found.items():
-                    self._passed_over.add(kind, name, count)
+        for (kind, name), count in self._survey.passed_over.items():
+            self._passed_over.add(kind, name, count)
+        self._survey.passed_over.clear()
         return iter(self._passed_over)
 
     def read(self, entry: Entry) -> Reading:
@@ -166,7 +167,7 @@ class GivenSource(Source):
         """
         handle: _Handle = entry.handle
         if handle.fault is not None:
-            raise UnusableError(*handle.fault)
+            raise UnusableError(handle.fault.reason, handle.fault.detail)
         image = self._parsed(handle.handle)
         file, data = self._data(image)
         name = file.name if file is not None else image.names[0] if image.names else image.id
@@ -174,7 +175,8 @@ class GivenSource(Source):
         sha256 = hashlib.sha256(data).hexdigest()
         found = objects_of(entry.record_id, image, loaded)
         kinds = [*loaded.notices, *(file.changes if file is not None else ())]
-        if handle.repeats:
+        texts = image.texts if handle.text is None else image.texts[handle.text : handle.text + 1]
+        if is_repeated(image.texts, texts):
             kinds.append(NoticeKind.REPEATED_TEXT)
         license_name = image.license or self._context.license or UNKNOWN_LICENSE
         record = Record(
@@ -191,7 +193,6 @@ class GivenSource(Source):
         notices = tuple(Notice(entry.record_id, kind) for kind in kinds) + found.notices
         hashes = {} if file is None else {file.name: sha256}
         plain = Reading(record, loaded.pixels, found.drops, notices, hashes=hashes)
-        texts = image.texts if handle.text is None else image.texts[handle.text : handle.text + 1]
         readings = [self._described(plain, image, text, found.ids) for text in self._candidates(texts)]
         aligner = self._context.aligner
         return most_objects_named(readings, aligner) if aligner is not None and len(readings) > 1 else readings[0]
@@ -261,19 +262,3 @@ class GivenSource(Source):
         if missed:
             advice = self._names.advice(missed, "--images")
             raise SourceError(f"{self._names.folder} has none of the first images of {self._options.place}: {advice}")
-
-
-def _without_repeats(texts: Sequence[GivenText]) -> dict[int, tuple[GivenText, bool]]:
-    """Return the texts that are no repetitions, by number, and whether each is repeated."""
-    first: dict[str, int] = {}
-    found: dict[int, tuple[GivenText, bool]] = {}
-    for number, text in enumerate(texts):
-        words = text.text.strip()
-        if not words:
-            continue
-        if words in first:
-            found[first[words]] = (texts[first[words]], True)
-        else:
-            first[words] = number
-            found[number] = (text, False)
-    return found
