@@ -75,4 +75,11 @@ def _with_caption(reading: Reading, caption: Caption) -> Reading:
     record = replace(reading.record, description=caption.text, phrases=())
     kinds = [NoticeKind.CAPTIONED, NoticeKind.CAPTION_CUT] if caption.is_cut else [NoticeKind.CAPTIONED]
     notices = tuple(Notice(record.record_id, kind) for kind in kinds)
-    return replace(reading, record=record, notices=(*reading.notices, *notices), is_annotated=False, is_edited=False)
+    return replace(
+        reading,
+        record=record,
+        notices=(*reading.notices, *notices),
+        is_annotated=False,
+        is_edited=False,
+        has_given_links=False,
+    )

@@ -18,7 +18,7 @@ from datasetkit.cli.lazy import Lazy, LazyGroup
 DATASET, HEADS, TOOLS = "Dataset", "Attention heads", "Tools"
 COMMANDS = {
     "build": Lazy(DATASET, "datasetkit.cli.build:build", "Build a dataset from images."),
-    "formats": Lazy(DATASET, "datasetkit.cli.dataset:formats", "List the formats that `build from` reads."),
+    "formats": Lazy(DATASET, "datasetkit.cli.tools:formats", "List the formats that `build from` reads."),
     "verify": Lazy(DATASET, "datasetkit.cli.dataset:verify", "Check every shard, image, mask, span, id and count."),
     "stats": Lazy(DATASET, "datasetkit.cli.dataset:stats", "Print statistics of a dataset, and plot them."),
     "preview": Lazy(DATASET, "datasetkit.cli.dataset:preview", "Write an HTML page of images, masks and descriptions."),

@@ -1,4 +1,4 @@
-"""The commands ``doctor`` and ``completion``. Owns the supported shells."""
+"""The commands ``formats``, ``doctor`` and ``completion``. Owns the supported shells."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from click.shell_completion import get_completion_class
 
 from datasetkit.api.doctor import examine
 from datasetkit.cli.screen import Screen
+from datasetkit.core.errors import DatasetkitError
 from datasetkit.core.results import Result
 from datasetkit.options.base import Options, Typed
 from datasetkit.options.build import DoctorCommand
+from datasetkit.options.sources import READERS
 
 
 class CompletionOptions(Options):
@@ -31,6 +33,35 @@ class Script(Result):
     def report(self) -> Iterator[str]:
         """Yield the script."""
         yield self.script
+
+
+class FormatsOptions(Options):
+    """There are no options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Formats(Result):
+    """Formats by name, each with one line about it, or with the error of a plug-in."""
+
+    formats: dict[str, str]
+
+    def report(self) -> Iterator[str]:
+        """Yield a line per format."""
+        width = max(map(len, self.formats))
+        for name, summary in self.formats.items():
+            yield f"{name:{width}}  {summary}"
+
+
+def formats(options: FormatsOptions, screen: Screen) -> None:  # noqa: ARG001 - commands take options
+    """Give one of the names as --format where the content leaves a choice."""
+    screen.show(Formats({name: _summary(name) for name in READERS.names}))
+
+
+def _summary(name: str) -> str:
+    try:
+        return str(READERS.load(name).summary)
+    except (DatasetkitError, AttributeError) as error:
+        return f"does not work: {error}"
 
 
 def completion(options: CompletionOptions, screen: Screen) -> None:
