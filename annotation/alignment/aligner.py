@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 
 import numpy as np
 
-from datasetkit.annotation.alignment.categories import category_fits, extended, near_categories, read_mention
+from datasetkit.annotation.alignment.categories import (
+    category_fits,
+    extended,
+    is_among,
+    near_categories,
+    read_mention,
+)
 from datasetkit.annotation.alignment.mentions import MOST_MENTIONS
 from datasetkit.annotation.alignment.reasons import AlignmentReason
 from datasetkit.annotation.alignment.resolution import Evidence, Instance, Resolution, resolve
 from datasetkit.annotation.lexicon import Lexicon, coco_lexicon
 from datasetkit.annotation.phrases import NounPhraseFinder
 from datasetkit.annotation.salience import centrality_term, size_term, with_phrases
-from datasetkit.core.protocols import NounPhrase, PhraseFinder
+from datasetkit.core.protocols import NO_SYNONYMS, NounPhrase, PhraseFinder
 from datasetkit.core.record import Candidate, KeyObject, Linker, Phrase, PhraseStatus, Record
 
 _UNKNOWN = AlignmentReason.UNKNOWN_CATEGORY
@@ -57,13 +63,17 @@ class KnownObjectAligner:
         self._objects_known = objects_known
         self._align_rest = align_rest
 
-    def align(self, record: Record) -> Record:
+    def align(
+        self, record: Record, synonyms: Mapping[str, Sequence[str]] = NO_SYNONYMS, *, is_searched: bool = False
+    ) -> Record:
         """Add phrases, and set the objects' status, salience and key flag."""
-        text = record.description or ""
-        phrases = self.link(text, self._finder.find(text), record.objects, record.partial_categories)
+        nouns = self._finder.find(record.description or "")
+        phrases = self._linked(record, nouns, synonyms, is_searched=is_searched)
         return with_phrases(record, phrases, self._key_max)
 
-    def complete(self, record: Record) -> Record:
+    def complete(
+        self, record: Record, synonyms: Mapping[str, Sequence[str]] = NO_SYNONYMS, *, is_searched: bool = False
+    ) -> Record:
         """Keep the phrases that a data set links, and add those that do not overlap them.
 
         The added ones have the reason ``not_linked_by_source`` and no objects, unless the rest is to be aligned.
@@ -75,14 +85,35 @@ class KnownObjectAligner:
             if all(noun.end <= phrase.start or phrase.end <= noun.start for phrase in given)
         ]
         if self._align_rest:
-            added = self.link(text, nouns, record.objects, record.partial_categories)
+            added = self._linked(record, nouns, synonyms, is_searched=is_searched)
         else:
             not_linked = Resolution(reason=AlignmentReason.NOT_LINKED_BY_SOURCE)
             added = tuple(phrase_of(text, noun, not_linked, Linker.WORDS) for noun in nouns)
         return with_phrases(record, sorted((*given, *added), key=lambda phrase: phrase.start), self._key_max)
 
+    def _linked(
+        self, record: Record, nouns: Sequence[NounPhrase], synonyms: Mapping[str, Sequence[str]], *, is_searched: bool
+    ) -> tuple[Phrase, ...]:
+        return self.link(
+            record.description or "",
+            nouns,
+            record.objects,
+            record.partial_categories,
+            record.absent_categories,
+            synonyms,
+            is_searched=is_searched,
+        )
+
     def link(
-        self, text: str, nouns: Sequence[NounPhrase], objects: Sequence[KeyObject], partial: Sequence[str] = ()
+        self,
+        text: str,
+        nouns: Sequence[NounPhrase],
+        objects: Sequence[KeyObject],
+        partial: Sequence[str] = (),
+        absent: Sequence[str] = (),
+        synonyms: Mapping[str, Sequence[str]] = NO_SYNONYMS,
+        *,
+        is_searched: bool = False,
     ) -> tuple[Phrase, ...]:
         """Link each noun phrase of a text to the objects of its image that it names; return one phrase per noun phrase.
 
@@ -93,11 +124,14 @@ class KnownObjectAligner:
             nouns: its noun phrases.
             objects: all objects of the image, including those without masks.
             partial: categories of which the image has, or may have, objects that are not annotated.
+            absent: categories that were looked for and are not in the image.
+            synonyms: other words for categories, by category.
+            is_searched: whether somebody looked for objects in this image.
 
         """
         nouns, beyond = nouns[:MOST_MENTIONS], nouns[MOST_MENTIONS:]
-        objects_known = self._objects_known or bool(objects)
-        lexicon = extended(self._lexicon, (*(item.category for item in objects), *partial))
+        objects_known = self._objects_known or is_searched or bool(objects)
+        lexicon = extended(self._lexicon, (*(item.category for item in objects), *partial, *absent), synonyms)
         words = [text[noun.start : noun.end] for noun in nouns]
         mentions = [
             read_mention(noun, own, lexicon) if objects_known else None for noun, own in zip(nouns, words, strict=True)
@@ -113,6 +147,7 @@ class KnownObjectAligner:
             _honest(
                 result,
                 partly_annotated=any(category_fits(own, partial, lexicon)),
+                checked_absent=is_among(own, absent, lexicon),
                 strangers=strangers,
                 without_mask=without_mask,
             )
@@ -151,17 +186,25 @@ def _evidence(phrases: Sequence[str], objects: Sequence[KeyObject], lexicon: Lex
 
 
 def _honest(
-    result: Resolution, *, partly_annotated: bool, strangers: Sequence[int], without_mask: Set[int]
+    result: Resolution,
+    *,
+    partly_annotated: bool,
+    checked_absent: bool,
+    strangers: Sequence[int],
+    without_mask: Set[int],
 ) -> Resolution:
     """Withdraw certainty that objects which are not fully known do not allow.
 
     Args:
         result: what a phrase names, judged by the objects whose categories are known.
         partly_annotated: whether the image may have more of what it names than is annotated ("a chair" in LVIS).
+        checked_absent: whether somebody looked for all that it may name, and found nothing.
         strangers: ids of the objects of unknown category; the phrase may name any of them.
         without_mask: ids of the objects without a mask.
 
     """
+    if checked_absent and result.reason is AlignmentReason.NO_INSTANCE:
+        return Resolution(reason=AlignmentReason.CHECKED_ABSENT)  # "a banana", which is a negative of LVIS
     doubt = AlignmentReason.PARTLY_ANNOTATED if partly_annotated else _UNKNOWN
     in_doubt = partly_annotated or bool(strangers)
     if in_doubt and result.reason is AlignmentReason.NO_INSTANCE:

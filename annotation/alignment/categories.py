@@ -5,14 +5,14 @@ Also owns how a category that is a phrase is read: "a large blue ring" is a ring
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from datasetkit.annotation.alignment.mentions import Mention, demand_of
 from datasetkit.annotation.alignment.repeats import content_words
 from datasetkit.annotation.lexicon import CategoryName, Lexicon, category_sense, coco_lexicon, normalise
 from datasetkit.annotation.phrases.forms import singular
 from datasetkit.annotation.phrases.words import english_words
-from datasetkit.core.protocols import NounPhrase
+from datasetkit.core.protocols import NO_SYNONYMS, NounPhrase
 
 
 def read_mention(phrase: NounPhrase, words: str, lexicon: Lexicon) -> Mention | None:
@@ -64,6 +64,13 @@ def near_categories(words: str, categories: Sequence[str], lexicon: Lexicon) -> 
     return [lexicon.aliases.get(category, category) in near for category in categories]
 
 
+def is_among(words: str, categories: Sequence[str], lexicon: Lexicon) -> bool:
+    """Return whether everything that a noun phrase may name is among some categories."""
+    among = {lexicon.aliases.get(category, category) for category in categories}
+    named = named_categories(words, lexicon)
+    return bool(named) and among.issuperset(named)
+
+
 def category_of(phrase: NounPhrase) -> str | None:
     """Return the category that a noun phrase names: its head noun, lower case, singular ("Two red circles": "circle").
 
@@ -74,13 +81,15 @@ def category_of(phrase: NounPhrase) -> str | None:
     return None if noun in english_words().plain_things else noun
 
 
-def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
+def extended(
+    lexicon: Lexicon, categories: Iterable[str | None], synonyms: Mapping[str, Sequence[str]] = NO_SYNONYMS
+) -> Lexicon:
     """Return a lexicon that also knows the given categories that it lacks, by their own words.
 
     A category whose name is an entry, in any spelling ("aeroplane", "FireHydrants", "diningtable"), becomes an alias of
     the lexicon's category, unless it states another sense ("bat_(animal)"); names that differ only in spelling share
     one category. In any other name, the last word, or the longest noun of the lexicon that ends it, is the noun, and
-    its remaining content words are modifiers.
+    its remaining content words are modifiers. Synonyms, by category, name the given categories too.
     """
     aliases: dict[str, str] = {}
     named: dict[str, str] = {}
@@ -95,7 +104,8 @@ def extended(lexicon: Lexicon, categories: Iterable[str | None]) -> Lexicon:
         elif named.setdefault(words, category) != category:
             aliases[category] = named[words]
     names = [_read_category(category, words, lexicon) for words, category in named.items()] + homonyms
-    return lexicon.with_names(names, aliases) if names or aliases else lexicon
+    found = lexicon.with_names(names, aliases) if names or aliases else lexicon
+    return found.with_synonyms(synonyms) if synonyms else found
 
 
 def _has_other_sense(category: str, own: Sequence[str], lexicon: Lexicon) -> bool:

@@ -26,6 +26,7 @@ class AlignmentReason(Explained):
         "there are objects of unknown category, which the phrase may name as well",
     )
     PARTLY_ANNOTATED = "partly_annotated", "the source has not annotated every object of the category in this image"
+    CHECKED_ABSENT = "checked_absent", "somebody looked for it in the image and did not find it"
     TOO_MANY_PHRASES = (
         "too_many_phrases",
         "the description has a thousand noun phrases before it; nothing was looked for",

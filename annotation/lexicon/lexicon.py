@@ -206,6 +206,16 @@ class Lexicon:
             longest=max((self.longest, *(_count_words(noun) for noun, _ in added))),
         )
 
+    def with_synonyms(self, synonyms: Mapping[str, Iterable[str]]) -> Lexicon:
+        """Return a lexicon with further words for categories that it knows, in any spelling ("computer_mouse")."""
+        entries = dict(self.entries)
+        for category, words in synonyms.items():
+            own = self.aliases.get(category, category)
+            for entry in map(self.whole_entry, words) if own in self.known else ():
+                if own not in entries.get(entry, ()):
+                    entries[entry] = (*entries.get(entry, ()), own)
+        return replace(self, entries=entries, longest=max(map(_count_words, entries), default=0))
+
     def whole_entry(self, category: str) -> str:
         """Return the entry that equals a category's name ("TVMonitors": "tv monitor"), otherwise its words."""
         words = category_words(category)

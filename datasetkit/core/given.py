@@ -109,6 +109,8 @@ class GivenImage:
         links: who linked words and objects; None if the data set links none, so that words are aligned.
         absent: categories that were looked for and are not in the image.
         partial: categories of which only some objects are annotated.
+        synonyms: other words for categories, by category.
+        is_searched: whether somebody looked for objects, so that an image without objects has none.
         questions: questions with their answers.
         split: split in the data set, or None.
         license: license of the image, or None.
@@ -129,6 +131,8 @@ class GivenImage:
     links: Linker | None = None
     absent: tuple[str, ...] = ()
     partial: tuple[str, ...] = ()
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_searched: bool = False
     questions: tuple[Question, ...] = ()
     split: str | None = None
     license: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from PIL import Image
@@ -19,6 +20,8 @@ from datasetkit.core.ledger import Drop, Notice, PassedOver
 from datasetkit.core.limits import ImageLimits
 from datasetkit.core.paths import Place
 from datasetkit.core.record import KeyObject, Record
+
+NO_SYNONYMS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Reading:
             are recomputed from them.
         has_given_links: whether phrases and their links come from a data set, so that they are kept, and other phrases
             of the description are added without links.
+        synonyms: other words for categories, by category, with which descriptions are aligned.
+        is_searched: whether somebody looked for objects, so that an image without objects has none.
         hashes: SHA-256 of the files that were read completely, by their names in ``inputs`` of the source; other files
             are read again to hash them.
 
@@ -67,6 +72,8 @@ class Reading:
     is_annotated: bool = False
     is_edited: bool = False
     has_given_links: bool = False
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_searched: bool = False
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -205,12 +212,30 @@ class ObjectNamer(Protocol):
 class Aligner(Protocol):
     """Aligns a description with known objects, by words only."""
 
-    def align(self, record: Record) -> Record:
-        """Return the record with phrases and links; image, description and source are unchanged."""
+    def align(
+        self, record: Record, synonyms: Mapping[str, Sequence[str]] = NO_SYNONYMS, *, is_searched: bool = False
+    ) -> Record:
+        """Return the record with phrases and links; image, description and source are unchanged.
+
+        Args:
+            record: the record.
+            synonyms: other words for its categories, by category.
+            is_searched: whether somebody looked for objects in this image.
+
+        """
         ...
 
-    def complete(self, record: Record) -> Record:
-        """Return the record with its phrases as they are, and with the other phrases of its description."""
+    def complete(
+        self, record: Record, synonyms: Mapping[str, Sequence[str]] = NO_SYNONYMS, *, is_searched: bool = False
+    ) -> Record:
+        """Return the record with its phrases as they are, and with the other phrases of its description.
+
+        Args:
+            record: the record.
+            synonyms: as in :meth:`align`.
+            is_searched: as in :meth:`align`.
+
+        """
         ...
 
 

@@ -49,10 +49,10 @@ class Words:
         if reading.is_annotated and not reading.is_edited and self.key_max is None:
             return record
         if reading.has_given_links:
-            return self.aligner.complete(record)
+            return self.aligner.complete(record, reading.synonyms, is_searched=reading.is_searched)
         if reading.is_annotated or record.phrases or record.description is None:
             return with_phrases(record, record.phrases, self.key_max)
-        return self.aligner.align(record)
+        return self.aligner.align(record, reading.synonyms, is_searched=reading.is_searched)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from datasetkit.core.record import ObjectStatus
 def most_objects_named(readings: Sequence[Reading], aligner: Aligner) -> Reading:
     """Annotate records and choose the one whose description names the most objects; the earlier one of equals."""
     aligned = [
-        one if one.is_annotated or one.has_given_links else replace(one, record=aligner.align(one.record))
+        one
+        if one.is_annotated or one.has_given_links
+        else replace(one, record=aligner.align(one.record, one.synonyms, is_searched=one.is_searched))
         for one in readings
     ]
     return max(aligned, key=lambda one: sum(item.status is ObjectStatus.MENTIONED for item in one.record.objects))

@@ -104,6 +104,8 @@ def test_tables_contain_every_reason() -> None:
         AlignmentReason.OBJECTS_UNKNOWN,
         AlignmentReason.INSTANCE_WITHOUT_MASK,
         AlignmentReason.PARTLY_ANNOTATED,
+        AlignmentReason.CHECKED_ABSENT,
+        AlignmentReason.NOT_LINKED_BY_SOURCE,
         AlignmentReason.TOO_MANY_PHRASES,
     }
     assert spoken_of == set(AlignmentReason) - elsewhere - of_detections
@@ -176,6 +178,26 @@ def test_partly_annotated_category_blocks_certainty(aligner: KnownObjectAligner)
     assert (dog.status, dog.reason) == (PhraseStatus.AMBIGUOUS, AlignmentReason.PARTLY_ANNOTATED)
     assert (cat.status, cat.reason) == (PhraseStatus.MATCHED, None)
     assert (zebra.status, zebra.reason) == (PhraseStatus.ABSENT, AlignmentReason.PARTLY_ANNOTATED)
+
+
+def test_checked_negatives_are_absent_for_certain(aligner: KnownObjectAligner) -> None:
+    scene = replace(
+        record("a banana, a theremin, an animal and a cat", "cat"), absent_categories=("banana", "theremin")
+    )
+    reasons = {phrase.text: phrase.reason for phrase in aligner.align(scene).phrases}
+    assert reasons["a banana"] == reasons["a theremin"] == AlignmentReason.CHECKED_ABSENT
+    assert reasons["a cat"] is None
+
+
+def test_hypernym_of_a_negative_is_not_certainly_absent(aligner: KnownObjectAligner) -> None:
+    (phrase,) = aligner.align(replace(record("an animal", "chair"), absent_categories=("cat",))).phrases
+    assert phrase.reason == AlignmentReason.NO_INSTANCE
+
+
+def test_searched_image_without_objects() -> None:
+    aligner, scene = KnownObjectAligner(objects_known=False), record("a cat", "")
+    unknown, searched = (aligner.align(scene, is_searched=flag).phrases[0].reason for flag in (False, True))
+    assert (unknown, searched) == (AlignmentReason.OBJECTS_UNKNOWN, AlignmentReason.NO_INSTANCE)
 
 
 @pytest.mark.parametrize(("text", "categories", "words", "reason"), ABSENT)

@@ -11,6 +11,7 @@ import os
 import weakref
 from array import array
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from datasetkit.core.errors import SourceError
@@ -20,6 +21,20 @@ from datasetkit.sources.json_index import JsonFile, Postings
 from datasetkit.sources.texts import open_utf8
 
 Json = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Files:
+    """A file, or files of a folder, that are read as a whole.
+
+    Args:
+        path: the file or folder.
+        sha256: hex digest of what is read.
+
+    """
+
+    path: Place
+    sha256: str
 
 
 class JsonList:
@@ -150,6 +165,10 @@ class CocoLists:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self._images) // 3
+
+    def number(self, image_id: object) -> int | None:
+        """Return the number of the image with an id; None if there is none."""
+        return self._numbers.get(self._keys.get(identity(image_id), -1))
 
     def image(self, number: int) -> Json:
         """Decode the entry of an image."""

@@ -192,7 +192,15 @@ class GivenSource(Source):
         )
         notices = tuple(Notice(entry.record_id, kind) for kind in kinds) + found.notices
         hashes = {} if file is None else {file.name: sha256}
-        plain = Reading(record, loaded.pixels, found.drops, notices, hashes=hashes)
+        plain = Reading(
+            record,
+            loaded.pixels,
+            found.drops,
+            notices,
+            synonyms=image.synonyms,
+            is_searched=image.is_searched,
+            hashes=hashes,
+        )
         readings = [self._described(plain, image, text, found.ids) for text in self._candidates(texts)]
         aligner = self._context.aligner
         return most_objects_named(readings, aligner) if aligner is not None and len(readings) > 1 else readings[0]

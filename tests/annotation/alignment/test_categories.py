@@ -229,6 +229,22 @@ def test_added_categories_follow_the_lexicon_categories() -> None:
     assert lexicon.categories("dog") == ("dog",)
 
 
+SYNONYMS = {"traffic cone": ["pylon", "road_marker"], "tv": ["telly"], "bow (weapon)": ["longbow"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "category"),
+    [("an orange pylon", "traffic cone"), ("two road markers", "traffic cone"), ("a telly", "tv"), ("a lamp", None)],
+)
+def test_synonyms_name_their_category(words: str, category: str | None) -> None:
+    lexicon = extended(coco_lexicon(), ["traffic cone", "tv"], SYNONYMS)
+    assert lexicon.categories(words) == (() if category is None else (category,))
+
+
+def test_synonyms_of_other_categories_are_not_known() -> None:
+    assert extended(coco_lexicon(), ["traffic cone"], SYNONYMS).categories("a longbow") == ()
+
+
 def test_known_categories_leave_the_lexicon_unchanged() -> None:
     assert extended(coco_lexicon(), ["cat", None]) is coco_lexicon()
 
