@@ -225,6 +225,7 @@ class PassedOverKind(Explained):
     OTHER_COLUMN = "other_column", "columns that are not used"
     SAME_NAME = "same_name", "columns whose name is repeated"
     SECOND_IMAGE = "second_image", "further images of a key"
+    TEXT_ONLY = "text_only", "entries without an image"
     OTHER_MEMBER = "other_member", "members of archives that are neither images nor descriptions"
     IGNORED = "ignored", "items that --ignore names"
 

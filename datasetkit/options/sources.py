@@ -314,10 +314,17 @@ READERS = Registry(
     "reader",
     {
         "boxes-coco": Builtin(f"{_FORMATS}.boxes_coco:BoxesReader"),
+        "coco-panoptic": Builtin(f"{_FORMATS}.coco_panoptic:PanopticReader"),
         "flickr30k-entities": Builtin(f"{_FORMATS}.flickr30k_entities:EntitiesReader"),
         "grand-f": Builtin(f"{_FORMATS}.grand_f:GrandReader"),
+        "karpathy": Builtin(f"{_FORMATS}.karpathy:KarpathyReader"),
+        "llava": Builtin(f"{_FORMATS}.llava:LlavaReader"),
+        "lvis": Builtin(f"{_FORMATS}.lvis:LvisReader"),
         "mdetr": Builtin(f"{_FORMATS}.mdetr:MdetrReader"),
         "odvg": Builtin(f"{_FORMATS}.odvg:OdvgReader"),
+        "phrasecut": Builtin(f"{_FORMATS}.phrasecut:PhraseCutReader"),
+        "refcoco": Builtin(f"{_FORMATS}.refcoco:RefcocoReader"),
+        "sa-1b": Builtin(f"{_FORMATS}.sa1b:Sa1bReader"),
         "vg-regions": Builtin(f"{_FORMATS}.vg_regions:RegionsReader"),
     },
 )

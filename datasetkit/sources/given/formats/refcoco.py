@@ -1,0 +1,154 @@
+"""RefCOCO, RefCOCO+, RefCOCOg and RefCLEF: expressions that refer to one object of an image.
+
+Source: lichengunc/refer, ``refer.py``. ``refs(unc).p`` is a pickle of a list of plain dictionaries, written by Python
+2, next to ``instances.json`` in COCO's layout. A pickle can run any program, so it is read by an unpickler that knows
+no class and no function. The ``file_name`` of a ref is not that of its image. The split is the ref's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar, NoReturn
+
+from datasetkit.core.errors import SourceError
+from datasetkit.core.given import GivenImage, GivenPhrase, GivenText
+from datasetkit.core.label_map import LabelMap
+from datasetkit.core.paths import Place
+from datasetkit.core.record import Linker
+from datasetkit.sources.coco_values import spelled, whole
+from datasetkit.sources.given.coco_layout import category_name, label_map_of, license_of, object_of
+from datasetkit.sources.given.indexed import CocoLists, Files
+from datasetkit.sources.given.look import Look, folder_of
+from datasetkit.sources.given.reader import Given, Reader
+
+_REFS = re.compile(r"refs\([^()/]+\)\.p(kl|ickle)?")
+_INSTANCES = "instances.json"
+_PICKLES = (b"\x80", b"(l", b"]")  # a list in protocols 2 and later, 0, and 1
+_MOST_BYTES = 2**30
+
+
+class _PlainUnpickler(pickle._Unpickler):
+    """Reads lists, dictionaries, texts and numbers, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        """Refuse every class and function."""
+        raise pickle.UnpicklingError(f"it names {module}.{name}; only lists, dictionaries, texts and numbers are read")
+
+
+class RefcocoReader(Reader):
+    """Reads an expression with all objects of its image."""
+
+    summary: ClassVar[str] = "RefCOCO, RefCOCO+, RefCOCOg: refs(...).p next to instances.json"
+
+    def __init__(self, given: Given) -> None:
+        path = _refs_file(given.place)
+        data = _bytes_of(path)
+        self._refs = _plain(data, path)
+        self._lists = CocoLists(folder_of(given.place) / _INSTANCES, given.encoding)
+        self.indexes = (Files(path, hashlib.sha256(data).hexdigest()), self._lists)
+
+    @staticmethod
+    def recognise(look: Look) -> bool:
+        """Return whether there are refs next to their instances."""
+        if look.is_folder:
+            refs = [name for name in look.names if _REFS.fullmatch(name)]
+            return _INSTANCES in look.names and any(_is_pickle(look.at(name)) for name in refs)
+        return _is_pickle(look) and (folder_of(look.place) / _INSTANCES).is_file()
+
+    def handles(self) -> Iterator[tuple[int, int]]:
+        """Yield the numbers of refs, each with the numbers of its expressions."""
+        for number, ref in enumerate(self._refs):
+            sentences = ref.get("sentences") if isinstance(ref, dict) else None
+            yield from ((number, place) for place in range(len(sentences) if isinstance(sentences, list) else 1))
+
+    def read(self, handle: Any) -> GivenImage:
+        """Read one expression."""
+        number, place = handle
+        ref = self._refs[number]
+        sentence = ref["sentences"][place]
+        image = self._lists.number(ref["image_id"])
+        if image is None:
+            raise ValueError(f"{_INSTANCES} has no image {ref['image_id']}")
+        entry = self._lists.image(image)
+        image_id, key = spelled(entry["id"]), spelled(ref["ann_id"])
+        if image_id is None or key is None:
+            raise ValueError("image or object has no id")
+        objects = tuple(
+            object_of(one, category_name(self._lists, one.get("category_id"))) for one in self._lists.annotations(image)
+        )
+        if key not in {item.key for item in objects}:
+            raise ValueError(f"image {image_id} has no object {key}")
+        text = (sentence.get("raw") or sentence["sent"]).strip()
+        phrase = GivenPhrase((key,), 0, len(text))
+        return GivenImage(
+            image_id,
+            entry=f"{image_id}/{spelled(sentence.get('sent_id')) or f'{number}.{place}'}",
+            names=(entry["file_name"],),
+            size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
+            texts=(GivenText(text, phrases=(phrase,)),),
+            objects=objects,
+            links=Linker.HUMAN,
+            is_searched=True,
+            split=ref.get("split"),
+            license=license_of(self._lists, entry.get("license")),
+        )
+
+    def label_map(self) -> LabelMap:
+        """Return the categories of the instances."""
+        return label_map_of(self._lists)
+
+
+def _refs_file(place: Place) -> Place:
+    """Return the file of the refs, of which a folder may have several.
+
+    Raises:
+        SourceError: it has none, or several.
+
+    """
+    if not place.is_dir():
+        return place
+    names = sorted(name for name in Look(place).names if _REFS.fullmatch(name))
+    if len(names) != 1:
+        found = f"{' and '.join(names)}; give one of them as PATH" if names else "no file such as refs(unc).p"
+        raise SourceError(f"{place} has {found}")
+    return place / names[0]
+
+
+def _is_pickle(look: Look) -> bool:
+    return look.start.startswith(_PICKLES) and b"sentences" in look.start and b"ann_id" in look.start
+
+
+def _bytes_of(path: Place) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise SourceError(f"{path} is larger than {_MOST_BYTES:,} bytes")
+    return data
+
+
+def _plain(data: bytes, path: Place) -> list[Any]:
+    """Read a pickle of a list.
+
+    Raises:
+        SourceError: it is damaged, or holds more than plain data.
+
+    """
+    try:
+        found = _PlainUnpickler(io.BytesIO(data), encoding="utf-8", errors="replace").load()
+    except (
+        pickle.UnpicklingError,
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise SourceError(f"{path} is not a pickle of plain data: {type(error).__name__}: {error}") from None
+    if not isinstance(found, list):
+        raise SourceError(f"{path} is a pickle of a {type(found).__name__}, not of a list of refs")
+    return found
