@@ -54,6 +54,9 @@ class GivenObject:
     maker: Maker = Maker.HUMAN
     source_id: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_texts(category=self.category, id=self.source_id)
+
 
 @dataclass(frozen=True, slots=True)
 class GivenPhrase:
@@ -91,6 +94,11 @@ class GivenText:
     text: str
     id: str | None = None
     phrases: tuple[GivenPhrase, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_texts(id=self.id)
+        if not isinstance(self.text, str):
+            raise TypeError(f"a description is {type(self.text).__name__}, not text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +147,20 @@ class GivenImage:
     uri: str | None = None
     sha256: str | None = None
     passed_over: Mapping[tuple[PassedOverKind, str], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_texts(id=self.id, license=self.license, uri=self.uri)
+        if not all(isinstance(name, str) and name for name in self.names):
+            raise TypeError(f"the names of its file are {self.names}, not texts")
+
+
+def _check_texts(**values: object) -> None:
+    """Check values that a reader passes on from its file as they are.
+
+    Raises:
+        TypeError: one of them is neither a text nor null.
+
+    """
+    for name, value in values.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} is {type(value).__name__}, not text")
