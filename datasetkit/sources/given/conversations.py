@@ -24,6 +24,7 @@ _VERB = (
     r"break down|walk through|walk me through|elaborate on|depict)"
 )
 _NOUN = r"(?:descriptions?|captions?|summary|explanation|account|interpretation|narrative|overview|depiction)"
+_IS_CLOSED = re.compile(r"(?:is|are|was|does|did|has|which|who|how)\b")  # "Is the description of the image right?"
 _REQUESTS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -32,8 +33,9 @@ _REQUESTS = tuple(
         r"\b(?:describe|explain|tell me|share) what (?:you (?:can )?see|is (?:shown|happening|visible))\b",
         rf"\b{_NOUN} (?:of|for|about|representing|that describes) {_FILLER}{_IMAGE}\b",
         rf"\b(?:write|give|provide|generate|create|compose|produce|add)\b(?: \S+){{0,6}} {_NOUN}[.!?]?$",
+        rf"\b(?:tell me|talk) about {_FILLER}{_IMAGE}[.!?]?$",
         rf"\bwhat (?:do|can) you see(?: happening| going on)?(?: (?:in|on) {_FILLER}{_IMAGE})?[.!?]?$",
-        rf"\bwhat(?: is|'s|s) (?:happening|going on|shown|depicted|visible|displayed|there|in|on)\b"
+        rf"\bwhat(?: is|'s|s| do you think is) (?:happening|going on|shown|depicted|visible|displayed|there|in|on)\b"
         rf"(?: (?:in|on))? {_FILLER}{_IMAGE}[.!?]?$",
         rf"\bwhat (?:does|is) {_FILLER}{_IMAGE} (?:show|depict|about|of)[.!?]?$",
     )
@@ -43,7 +45,7 @@ _REQUESTS = tuple(
 def asks_for_description(request: str) -> bool:
     """Return whether a request asks for a description of the whole image."""
     words = " ".join(request.casefold().replace("\u2019", "'").split())
-    return any(pattern.search(words) for pattern in _REQUESTS)
+    return not _IS_CLOSED.match(words) and any(pattern.search(words) for pattern in _REQUESTS)
 
 
 def without_marks(text: str) -> str:

@@ -53,7 +53,9 @@ class LlavaReader(Reader):
         name, *further = _image_names(element)
         if further:
             raise ValueError(f"it is about {len(further) + 1} images; a record has one")
-        turns = next(element[key] for key in _TURNS if key in element)
+        turns = next((element[key] for key in _TURNS if key in element), None)
+        if not isinstance(turns, list):
+            raise TypeError("it has no list of turns")
         texts, questions = read_turns(_pairs(turns))
         return GivenImage(
             name,
