@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from datasetkit.core.errors import SourceError
 from datasetkit.core.given import GivenObject, GivenText
 from datasetkit.core.label_map import Category, LabelMap
 from datasetkit.core.paths import Place
 from datasetkit.sources.coco_values import identity, is_crowd, read_box, spelled
 from datasetkit.sources.columns import license_identifier
 from datasetkit.sources.given.indexed import CocoLists, Json
+from datasetkit.sources.given.look import Look
 
 
 class Captions:
-    """The captions of a COCO captions file, by the ids of images.
+    """The captions of COCO captions files, by the ids of images.
 
     Args:
-        path: the file; None without captions.
-        encoding: of the file; None for UTF-8.
+        path: the file, or a folder of such files; None without captions.
+        encoding: of the files; None for UTF-8.
 
     Attributes:
-        indexes: the file, if there is one.
+        indexes: the files.
 
     Raises:
-        SourceError: it is not such a file.
+        SourceError: it is not such a file, or there is none in the folder.
 
     """
 
     def __init__(self, path: Place | None, encoding: str | None = None) -> None:
-        self.indexes = [] if path is None else [CocoLists(path, encoding)]
+        paths = [] if path is None else [look.place for look in Look(path, encoding).files() if _has_captions(look)]
+        self.indexes = [CocoLists(one, encoding) for one in paths]
+        if path is not None and not paths:
+            raise SourceError(f"{path} has no captions; give a COCO captions file, or a folder of them, as --captions")
 
     def of(self, image_id: object) -> tuple[GivenText, ...]:
         """Return the captions of an image; what is no text is left out."""
@@ -35,6 +40,11 @@ class Captions:
         return tuple(
             GivenText(one["caption"], spelled(one.get("id"))) for one in found if isinstance(one.get("caption"), str)
         )
+
+
+def _has_captions(look: Look) -> bool:
+    annotation = look.first.get("annotations")
+    return isinstance(annotation, dict) and "caption" in annotation
 
 
 def object_of(annotation: Json, category: str | None) -> GivenObject:

@@ -74,6 +74,20 @@ def test_captions_and_synonyms(tmp_path: Path) -> None:
     assert (phrase.status, phrase.object_ids) == (PhraseStatus.MATCHED, (0,))
 
 
+def test_folder_of_captions(tmp_path: Path) -> None:
+    place = lvis(tmp_path, [lvis_image(1)], [], {1: "a cat"})
+    write(tmp_path / "texts/captions_train2017.json", (tmp_path / "captions.json").read_bytes())
+    write(tmp_path / "texts/instances.json", place.read_bytes())
+    assert one_reading(place, captions=tmp_path / "texts").record.description == "a cat"
+
+
+@pytest.mark.parametrize("data", ['{"images": [], "annotations": [{"id": 1}]}', "[", ""])
+def test_file_without_captions_is_refused(tmp_path: Path, data: str) -> None:
+    place = lvis(tmp_path, [lvis_image(1)], [])
+    with pytest.raises(SourceError, match="captions"):
+        source_of(place, captions=write(tmp_path / "other.json", data))
+
+
 def test_negative_is_absent_for_certain(tmp_path: Path) -> None:
     place = lvis(tmp_path, [lvis_image(1, negatives=[5, 1])], [], {1: "a banana and a cat"})
     reading = one_reading(place, captions=tmp_path / "captions.json")

@@ -86,6 +86,35 @@ def test_pickle_with_a_function_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "hostile").exists()
 
 
+def test_pickle_cut_anywhere_is_one_error(tmp_path: Path) -> None:
+    data = pickle.dumps([refcoco_ref(1, "a", area=1.5, score=2**40)], 2)
+    place = refcoco(tmp_path, data)
+    for length in range(len(data)):
+        path = write(place / "cut.p", data[:length])
+        with pytest.raises(SourceError):
+            source_of(path, images=tmp_path / "images", format="refcoco")
+
+
+def test_pickle_with_bytes_and_tuples(tmp_path: Path) -> None:
+    sentence = {b"sent_id": 1, b"raw": b"a box"}
+    ref = {b"ann_id": 11, b"image_id": 1, b"sentences": (sentence,), b"split": b"val", b"ids": (1, 2, (), (3, 4, 5, 6))}
+    (found,) = read(refcoco(tmp_path, pickle.dumps([ref], 3)))
+    assert isinstance(found, Reading)
+    assert found.record.description == "a box"
+
+
+def test_large_bytearray_is_not_allocated(tmp_path: Path) -> None:
+    data = pickle.dumps([refcoco_ref(1, "a")], 2)[:-1] + b"\x96" + (2**45).to_bytes(8, "little") + b"."
+    with pytest.raises(SourceError, match="more than lists"):
+        read(refcoco(tmp_path, data))
+
+
+def test_deep_key_is_refused(tmp_path: Path) -> None:
+    data = pickle.dumps([refcoco_ref(1, "a")], 2)[:-1] + b"})" + b"\x85" * 300_000 + b"K\x01s."
+    with pytest.raises(SourceError, match="unhashable"):
+        read(refcoco(tmp_path, data))
+
+
 @pytest.mark.parametrize("tail", [b"", b"r\xff\xff\xff\xff", b"\x82\x01.", b"b.", b"R.", b"Q.", b"\x97."])
 def test_damaged_pickle_is_one_error(tmp_path: Path, tail: bytes) -> None:
     data = pickle.dumps([refcoco_ref(1, "a")], 2)[:-1] + tail

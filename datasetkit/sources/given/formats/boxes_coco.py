@@ -55,6 +55,7 @@ class BoxesReader(Reader):
             names=(entry["file_name"],),
             size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
             objects=tuple(map(self._object, self._lists.annotations(handle))),
+            is_searched=True,
             license=self._license(entry.get("license")),
         )
 

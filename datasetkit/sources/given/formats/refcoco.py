@@ -11,7 +11,9 @@ import hashlib
 import io
 import pickle
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, NoReturn
 
 from datasetkit.core.errors import SourceError
@@ -23,16 +25,44 @@ from datasetkit.sources.coco_values import spelled, whole
 from datasetkit.sources.given.coco_layout import category_name, label_map_of, license_of, object_of
 from datasetkit.sources.given.indexed import CocoLists, Files
 from datasetkit.sources.given.look import Look, folder_of
-from datasetkit.sources.given.reader import Given, Reader
+from datasetkit.sources.given.reader import BROKEN, Given, Reader
 
 _REFS = re.compile(r"refs\([^()/]+\)\.p(kl|ickle)?")
 _INSTANCES = "instances.json"
 _PICKLES = (b"\x80", b"(l", b"]")  # a list in protocols 2 and later, 0, and 1
 _MOST_BYTES = 2**30
+_DAMAGE = (pickle.UnpicklingError, struct.error, EOFError, *BROKEN)
+
+
+def _refuse(unpickler: Any) -> NoReturn:  # noqa: ARG001 - the signature of handlers
+    raise pickle.UnpicklingError("it has more than lists, dictionaries, texts and numbers")
+
+
+def _append_tuple(unpickler: Any) -> None:
+    items = unpickler.pop_mark()  # which replaces append
+    unpickler.append(items)
+
+
+def _shorten(unpickler: Any, count: int) -> None:
+    unpickler.stack[len(unpickler.stack) - count :] = [unpickler.stack[len(unpickler.stack) - count :]]
+
+
+# A bytearray is allocated before it is read. Sets and tuples may be nested in keys until hashing them overflows the C
+# stack, so that tuples are read as lists.
+_HANDLERS: Mapping[int, Any] = {
+    **dict.fromkeys((code[0] for code in (pickle.BYTEARRAY8, pickle.EMPTY_SET, pickle.FROZENSET)), _refuse),
+    pickle.TUPLE[0]: _append_tuple,
+    pickle.EMPTY_TUPLE[0]: partial(_shorten, count=0),
+    pickle.TUPLE1[0]: partial(_shorten, count=1),
+    pickle.TUPLE2[0]: partial(_shorten, count=2),
+    pickle.TUPLE3[0]: partial(_shorten, count=3),
+}
 
 
 class _PlainUnpickler(pickle._Unpickler):
     """Reads lists, dictionaries, texts and numbers, and nothing else."""
+
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, **_HANDLERS}
 
     def find_class(self, module: str, name: str) -> NoReturn:
         """Refuse every class and function."""
@@ -62,19 +92,19 @@ class RefcocoReader(Reader):
     def handles(self) -> Iterator[tuple[int, int]]:
         """Yield the numbers of refs, each with the numbers of its expressions."""
         for number, ref in enumerate(self._refs):
-            sentences = ref.get("sentences") if isinstance(ref, dict) else None
+            sentences = _field(ref, "sentences") if isinstance(ref, dict) else None
             yield from ((number, place) for place in range(len(sentences) if isinstance(sentences, list) else 1))
 
     def read(self, handle: Any) -> GivenImage:
         """Read one expression."""
         number, place = handle
         ref = self._refs[number]
-        sentence = ref["sentences"][place]
-        image = self._lists.number(ref["image_id"])
+        sentence = _field(ref, "sentences")[place]
+        image = self._lists.number(_field(ref, "image_id"))
         if image is None:
-            raise ValueError(f"{_INSTANCES} has no image {ref['image_id']}")
+            raise ValueError(f"{_INSTANCES} has no image {_field(ref, 'image_id')}")
         entry = self._lists.image(image)
-        image_id, key = spelled(entry["id"]), spelled(ref["ann_id"])
+        image_id, key = spelled(entry["id"]), spelled(_field(ref, "ann_id"))
         if image_id is None or key is None:
             raise ValueError("image or object has no id")
         objects = tuple(
@@ -82,24 +112,30 @@ class RefcocoReader(Reader):
         )
         if key not in {item.key for item in objects}:
             raise ValueError(f"image {image_id} has no object {key}")
-        text = (sentence.get("raw") or sentence["sent"]).strip()
+        text = (_field(sentence, "raw") or _field(sentence, "sent")).strip()
         phrase = GivenPhrase((key,), 0, len(text))
         return GivenImage(
             image_id,
-            entry=f"{image_id}/{spelled(sentence.get('sent_id')) or f'{number}.{place}'}",
+            entry=f"{image_id}/{spelled(_field(sentence, 'sent_id')) or f'{number}.{place}'}",
             names=(entry["file_name"],),
             size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
             texts=(GivenText(text, phrases=(phrase,)),),
             objects=objects,
             links=Linker.HUMAN,
             is_searched=True,
-            split=ref.get("split"),
+            split=_field(ref, "split"),
             license=license_of(self._lists, entry.get("license")),
         )
 
     def label_map(self) -> LabelMap:
         """Return the categories of the instances."""
         return label_map_of(self._lists)
+
+
+def _field(of: Mapping[Any, Any], key: str) -> Any:
+    """Return a value by its key, where texts may be bytes; None if it is missing."""
+    value = of[key] if key in of else of.get(key.encode())
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _refs_file(place: Place) -> Place:
@@ -139,15 +175,7 @@ def _plain(data: bytes, path: Place) -> list[Any]:
     """
     try:
         found = _PlainUnpickler(io.BytesIO(data), encoding="utf-8", errors="replace").load()
-    except (
-        pickle.UnpicklingError,
-        ArithmeticError,
-        AttributeError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _DAMAGE as error:
         raise SourceError(f"{path} is not a pickle of plain data: {type(error).__name__}: {error}") from None
     if not isinstance(found, list):
         raise SourceError(f"{path} is a pickle of a {type(found).__name__}, not of a list of refs")
