@@ -13,6 +13,8 @@ from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.protocols import Reading
 from datasetkit.core.record import Maker, Phrase, PhraseStatus
+from datasetkit.options.recipe import Recipe
+from tests.pipeline.builders import built
 from tests.sources.given.builders import SIZE_WH, boxes_of, image_bytes, one_reading, readings_of, source_of, write
 
 CATEGORIES = [
@@ -72,6 +74,15 @@ def test_captions_and_synonyms(tmp_path: Path) -> None:
     reading = one_reading(place, captions=tmp_path / "captions.json")
     phrase = aligned(reading)["an orange pylon"]
     assert (phrase.status, phrase.object_ids) == (PhraseStatus.MATCHED, (0,))
+
+
+def test_build_aligns_with_synonyms_and_searched_images(tmp_path: Path) -> None:
+    texts = {1: "an orange pylon", 2: "a cat"}
+    place = lvis(tmp_path, [lvis_image(1), lvis_image(2)], [lvis_object(1, 1, 1)], texts)
+    source = {"name": "from", "place": str(place), "captions": str(tmp_path / "captions.json")}
+    _, records = built(Recipe.checked({"source": source}), tmp_path / "out")
+    phrases = [records[name].phrases[0] for name in ("1", "2")]
+    assert [(one.object_ids, one.reason) for one in phrases] == [((0,), None), ((), "no_instance")]
 
 
 def test_folder_of_captions(tmp_path: Path) -> None:
