@@ -6,7 +6,7 @@ the image, masks are drawn and spans are verified when a record is made of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,9 +109,10 @@ class GivenImage:
         id: its id in the data set.
         entry: id of this entry, where several entries describe one image; None where the image's id is enough.
         names: names that its file may have, most likely first; several for data sets whose folders differ from them.
-        data: its file, where the data set contains it.
+        data: its file, where the data set contains it, or a function that reads it.
         size_wh: width and height, px, as the data set states them; a side is None where it does not.
-        are_shares: whether boxes, polygons and points are shares of the sides of the upright image instead of px.
+        are_shares: whether boxes, polygons and points are shares of the sides of the upright image instead of px; a
+            stated size is then that of any scaled copy, so that only its ratio counts.
         texts: descriptions.
         objects: all objects.
         links: who linked words and objects; None if the data set links none, so that words are aligned.
@@ -131,7 +132,7 @@ class GivenImage:
     id: str
     entry: str | None = None
     names: tuple[str, ...] = ()
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
     size_wh: tuple[int | None, int | None] = (None, None)
     are_shares: bool = False
     texts: tuple[GivenText, ...] = ()

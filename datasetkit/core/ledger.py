@@ -8,7 +8,7 @@ Items that a source has but never reads are :class:`PassedOver`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self, get_args
 
@@ -279,6 +279,12 @@ class PassedOverCounts:
         examples = self._examples.setdefault(kind, {})
         if len(examples) < self._MOST_EXAMPLES:
             examples[example.encode("utf-8", "backslashreplace").decode("utf-8")[: self._LONGEST_EXAMPLE]] = None
+
+    def update(self, others: Iterable[PassedOver]) -> None:
+        """Add counts of another part of the source."""
+        for one in others:
+            for number, example in enumerate(one.examples):
+                self.add(one.kind, example, 1 if number else one.count - len(one.examples) + 1)
 
     def __iter__(self) -> Iterator[PassedOver]:
         """Yield the counts, sorted by kind."""

@@ -302,7 +302,7 @@ SOURCES = Registry(
     {
         "coco": Builtin("datasetkit.sources.coco:CocoSource", CocoOptions),
         "folder": Builtin("datasetkit.sources.folder:FolderSource", FolderOptions),
-        "from": Builtin("datasetkit.sources.given.source:GivenSource", FromOptions),
+        "from": Builtin("datasetkit.sources.given.source:open_given", FromOptions),
         "hub": Builtin("datasetkit.sources.hub:HubSource", HubOptions),
         "parquet": Builtin("datasetkit.sources.parquet:ParquetSource", ParquetOptions),
         "toyworld": Builtin("datasetkit.sources.toyworld:ToyworldSource", ToyworldOptions),
@@ -314,18 +314,24 @@ READERS = Registry(
     "reader",
     {
         "boxes-coco": Builtin(f"{_FORMATS}.boxes_coco:BoxesReader"),
+        "built": Builtin(f"{_FORMATS}.built:BuiltData"),
         "coco-panoptic": Builtin(f"{_FORMATS}.coco_panoptic:PanopticReader"),
         "flickr30k-entities": Builtin(f"{_FORMATS}.flickr30k_entities:EntitiesReader"),
+        "folder": Builtin(f"{_FORMATS}.folder:FolderReader"),
         "grand-f": Builtin(f"{_FORMATS}.grand_f:GrandReader"),
+        "grit": Builtin(f"{_FORMATS}.grit:GritReader"),
         "karpathy": Builtin(f"{_FORMATS}.karpathy:KarpathyReader"),
         "llava": Builtin(f"{_FORMATS}.llava:LlavaReader"),
         "lvis": Builtin(f"{_FORMATS}.lvis:LvisReader"),
         "mdetr": Builtin(f"{_FORMATS}.mdetr:MdetrReader"),
         "odvg": Builtin(f"{_FORMATS}.odvg:OdvgReader"),
+        "parquet": Builtin(f"{_FORMATS}.parquet:ParquetReader"),
         "phrasecut": Builtin(f"{_FORMATS}.phrasecut:PhraseCutReader"),
+        "pixmo-points": Builtin(f"{_FORMATS}.pixmo_points:PixmoReader"),
         "refcoco": Builtin(f"{_FORMATS}.refcoco:RefcocoReader"),
         "sa-1b": Builtin(f"{_FORMATS}.sa1b:Sa1bReader"),
         "vg-regions": Builtin(f"{_FORMATS}.vg_regions:RegionsReader"),
+        "webdataset": Builtin(f"{_FORMATS}.webdataset:WebdatasetReader"),
     },
 )
 _KINDS = PartOf((SOURCES,), SourceOptions)

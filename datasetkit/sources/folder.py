@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 from posixpath import basename, splitext
+from typing import Any
 
 from datasetkit.core.errors import SourceError, UnusableError
 from datasetkit.core.label_map import LabelMap
@@ -50,13 +51,20 @@ _RECORD = Columns("image", is_record=True)
 class FolderSource(Source):
     """Images below a folder, recursively, with descriptions from metadata files or text files.
 
+    Args:
+        options: the folder, and which of its files and columns are read.
+        context: limits.
+        kept: further columns of metadata files that :meth:`cells` returns.
+
     Raises:
         SourceError: the folder is missing, has no image or is a built dataset, a metadata file is broken, or the folder
             clearly has texts or masks that no record would get.
 
     """
 
-    def __init__(self, options: FolderOptions, context: SourceContext = SourceContext()) -> None:
+    def __init__(
+        self, options: FolderOptions, context: SourceContext = SourceContext(), kept: Collection[str] = ()
+    ) -> None:
         folder = options.folder
         if not folder.is_dir():
             raise SourceError(f"{folder} is not a folder; give the folder of the images")
@@ -72,7 +80,7 @@ class FolderSource(Source):
             raise SourceError(f"{folder} holds no file {options.metadata}; it holds {first_few(files)}")
         images = [name for name in files if splitext(name)[1].lower() in IMAGE_SUFFIXES]
         self._metadata = metadata
-        described = Metadata(options, self._names, self._unused, metadata)
+        described = Metadata(options, self._names, self._unused, metadata, kept)
         self._exported = described.exported
         listed = {image.name for image in described.images}
         self._images = described.images + [
@@ -136,6 +144,20 @@ class FolderSource(Source):
     def index_files(self) -> Mapping[str, Place]:
         """Return the paths of the metadata files."""
         return {name: self._names.folder / name for name in self._metadata}
+
+    def cells(self, entry: Entry) -> Mapping[str, Any]:
+        """Return all that is known about an image: its description, the columns that are kept, and the JSON beside it.
+
+        Raises:
+            UnusableError: the row, or the text, cannot be used.
+
+        """
+        image: ListedImage = entry.handle
+        if image.fault is not None:
+            raise UnusableError(*image.fault)
+        description = self._texts.of(image.name) if image.description is None else image.description
+        known = {"description": description, "license": image.license}
+        return {**self._texts.values(image.name), **image.cells, **{key: one for key, one in known.items() if one}}
 
     def read(self, entry: Entry) -> Reading:
         """Load one image.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import Any
@@ -42,6 +42,7 @@ class ListedImage:
     record_id: str | None = None
     object_ids: tuple[int, ...] = ()
     row: tuple[ExportedRows, int] | None = None
+    cells: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 class Metadata:
@@ -52,6 +53,7 @@ class Metadata:
         names: the folder's files.
         unused: counts the columns that are not read.
         files: the metadata files, relative to the folder.
+        kept: further columns whose cells are kept.
 
     Raises:
         SourceError: a file or most of its lines are broken, it lacks a column, or no row refers to an image of the
@@ -59,7 +61,15 @@ class Metadata:
 
     """
 
-    def __init__(self, options: FolderOptions, names: FolderNames, unused: Unused, files: Sequence[str]) -> None:
+    def __init__(
+        self,
+        options: FolderOptions,
+        names: FolderNames,
+        unused: Unused,
+        files: Sequence[str],
+        kept: Collection[str] = (),
+    ) -> None:
+        self._kept = kept
         self.images: list[ListedImage] = []
         self.has_texts = options.caption_column is not None
         self._options, self._names, self._unused = options, names, unused
@@ -128,7 +138,7 @@ class Metadata:
             self.images.append(self._image(row, file))
             used = self._used(row.cells) if row.number <= _ROWS_LOOKED_AT else row.cells
             for column, value in row.cells.items():
-                if column not in used:
+                if column not in used and column not in self._kept:
                     leaves.setdefault(column, []).extend(leaves_of_value(value, column))
         if 2 * len(broken) > count:
             raise SourceError(f"{path}: {len(broken)} of {counted(count, 'line')} cannot be read; {broken[0]}")
@@ -188,7 +198,9 @@ class Metadata:
         description = text if any(item is not None and item != "" for item in text) else None
         changes = found.changes + ((NoticeKind.NAME_FROM_NUMBER,) if not isinstance(given[0], str) else ())
         split = split_of_value(row.cells.get(used.get(SPLIT_COLUMN, "")))
-        return ListedImage(found.name, description, first_text(row.cells.get("license")), split, changes, fault)
+        license_name = first_text(row.cells.get("license"))
+        cells = {column: value for column, value in row.cells.items() if column in self._kept}
+        return ListedImage(found.name, description, license_name, split, changes, fault, cells=cells)
 
     def _found(self, name: str, prefix: str) -> FoundFile:
         """Find an image by a name relative to its metadata file, or otherwise relative to the folder."""

@@ -42,7 +42,7 @@ _TEXTS_IN_TABLE = re.compile(
     rb"caption|description|sentence|\btext\b|prompt|comment|conversation|file_name|segmentation"
 )
 # Rows of YOLO's labels: a class, then the relative coordinates of a box or of the corners of an outline.
-_YOLO_ROWS = re.compile(r"\s*(?:\d+(?:\s+-?(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?){4,}\s*)+")
+YOLO_ROWS = re.compile(r"\s*(?:\d+(?:\s+-?(?:\d+\.?\d*|\.\d+)(?:e-?\d+)?){4,}\s*)+")
 
 
 class FolderTexts:
@@ -79,6 +79,7 @@ class FolderTexts:
                 self._by_key.setdefault(key, []).append(name)
                 self._by_folded.setdefault(folded(key), []).append(name)
         adjacent = [name for name in others if _ending(name) in _TEXTS and self._images_of(name)]
+        self._json = {image: name for name in adjacent if _ending(name) == ".json" for image in self._images_of(name)}
         useful = self._useful_endings(adjacent)
         self.names: dict[str, str] = {}
         self.changes: dict[str, tuple[NoticeKind, ...]] = {}
@@ -118,7 +119,18 @@ class FolderTexts:
             return None
         name = self.names[image]
         text = decoded(self._bytes(name), as_text(name), self._encoding)
-        return caption_in(text, as_text(name)) if _ending(name) == ".json" else text
+        if _ending(name) == ".json":
+            return caption_in(text, as_text(name))
+        return text if text.strip() else _caption(self.values(image))
+
+    def values(self, image: str) -> Mapping[str, Any]:
+        """Return the values of the JSON object next to an image; none without a readable one."""
+        try:
+            text = decoded(self._bytes(self._json[image]), image, self._encoding)
+        except (KeyError, UnusableError):
+            return {}
+        value = _json(text)
+        return value if isinstance(value, Mapping) else {}
 
     def digest(self, image: str) -> str:
         """Return a hash of the text of an image that has one."""
@@ -153,7 +165,7 @@ class FolderTexts:
                     self._unused.mask(ending)
                 elif any({*CAPTION_COLUMNS} & value.keys() for value in values):
                     useful.add(ending)
-            elif texts and all(map(_YOLO_ROWS.fullmatch, texts)):
+            elif texts and all(map(YOLO_ROWS.fullmatch, texts)):
                 self._note_labels(texts, ending)
             elif texts:
                 useful.add(ending)
@@ -195,13 +207,13 @@ class FolderTexts:
                 looked_at += 1
                 self._unused.texts |= {} if self._is_labels(name) else {ending: ending}
         texts = [text for name in apart[:_LOOKED_AT] if (text := self._text(name)).strip()]
-        if texts and all(map(_YOLO_ROWS.fullmatch, texts)):
+        if texts and all(map(YOLO_ROWS.fullmatch, texts)):
             self._note_labels(texts, PurePosixPath(apart[0]).parts[0])
         elif texts and lacks_texts:
             self._unused.texts[apart[0]] = PurePosixPath(apart[0]).parts[0]
 
     def _is_labels(self, name: str) -> bool:
-        return not (text := self._text(name)).strip() or bool(_YOLO_ROWS.fullmatch(text))
+        return not (text := self._text(name)).strip() or bool(YOLO_ROWS.fullmatch(text))
 
     def _kind(self, name: str, ending: str) -> PassedOverKind:
         if ending in _UNREAD:
@@ -255,7 +267,11 @@ def caption_in(text: str, name: str) -> object:
     value = _json(text)
     if value is None:
         raise UnusableError(DropReason.BAD_ROW, f"{name} is not JSON")
-    return next((value[key] for key in CAPTION_COLUMNS if value.get(key)), None) if isinstance(value, Mapping) else None
+    return _caption(value) if isinstance(value, Mapping) else None
+
+
+def _caption(values: Mapping[str, Any]) -> object:
+    return next((values[key] for key in CAPTION_COLUMNS if values.get(key)), None)
 
 
 def _json(text: str) -> Any:

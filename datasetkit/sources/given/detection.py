@@ -12,17 +12,28 @@ from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Reader
 
 
-def reader_of(options: FromOptions, given: Given) -> tuple[str, Reader]:
-    """Return the name of a place's format, and its reader.
+def format_of(options: FromOptions) -> str:
+    """Return the name of a place's format.
 
     Raises:
-        SourceError: no format fits, or several do.
-        UnknownNameError: there is no format of the name that the user gave.
+        SourceError: there is no such place, no format fits, or several do.
 
     """
-    name = options.format or find_format(Look(given.place, given.encoding))
+    if not options.place.exists():
+        raise SourceError(f"{options.place} does not exist; give a file or a folder")
+    return options.format or find_format(Look(options.place, options.encoding))
+
+
+def reader_of(name: str, given: Given) -> Reader:
+    """Return the reader of a format.
+
+    Raises:
+        SourceError: the place cannot be read.
+        UnknownNameError: there is no such format.
+
+    """
     made: Reader = _calling(name, READERS.load(name), given)
-    return name, made
+    return made
 
 
 def find_format(look: Look) -> str:

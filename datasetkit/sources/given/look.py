@@ -10,18 +10,29 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
+from posixpath import splitext
 from typing import Any
 
-from datasetkit.core.paths import Place, files_below
+import pyarrow as pa
+
+from datasetkit.core.errors import SourceError
+from datasetkit.core.paths import Place, files_below, read_part
 from datasetkit.sources.files import IMAGE_SUFFIXES
 from datasetkit.sources.json_index import first_elements
+from datasetkit.sources.parquet_tables import open_parquet
+from datasetkit.sources.tar_index import Member, scan_tar
 from datasetkit.sources.texts import open_utf8
 
 _SAMPLE_BYTES = 2**20
 _MOST_JSON_BYTES = 2**28  # a few seconds; lists follow each other, and the second may begin late
 _MOST_FILES = 20_000
+_MOST_MEMBERS = 60
+_PARQUET = b"PAR1"
+_TAR, _TAR_AT = b"ustar", 257
 
 
 class Look:
@@ -92,6 +103,16 @@ class Look:
             return None
 
     @cached_property
+    def value(self) -> Any:
+        """The value of a small JSON file; None for anything else."""
+        if self.start.lstrip(b" \t\r\n")[:1] not in (b"{", b"[") or len(self.start) >= _SAMPLE_BYTES:
+            return None
+        try:
+            return json.loads(self.start)
+        except (ValueError, RecursionError):
+            return None
+
+    @cached_property
     def header(self) -> Sequence[str]:
         """The cells of the first line, as CSV."""
         line = self.start.partition(b"\n")[0].decode("utf-8", "replace").strip("\ufeff\r")
@@ -107,6 +128,64 @@ class Look:
             return ""
         name = text[1:].partition(">")[0].split(maxsplit=1)
         return name[0].rstrip("/") if name else ""
+
+    @cached_property
+    def schema(self) -> pa.Schema | None:
+        """The schema of a Parquet file, or of the first one below a folder; None without one, or if it is broken."""
+        place: Place | None = self.place
+        if self.is_folder:
+            names = [name for name in self.named(".parquet") if PurePosixPath(name).name != "metadata.parquet"]
+            place = self.place / names[0] if names else None
+        if place is None or read_part(place, 0, len(_PARQUET)) != _PARQUET:
+            return None
+        with suppress(SourceError), open_parquet(place) as file:
+            return file.schema_arrow
+        return None
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns of a Parquet file; see :attr:`schema`."""
+        return frozenset(() if self.schema is None else self.schema.names)
+
+    @cached_property
+    def samples(self) -> Sequence[tuple[frozenset[str], Mapping[str, Any]]]:
+        """The first samples of a tar file, or of the first one below a folder: its endings, and the values of its JSON.
+
+        They are none for a tar without images.
+        """
+        place: Place | None = self.place
+        if self.is_folder:
+            names = self.named(".tar")
+            place = self.place / names[0] if names else None
+        if place is None or read_part(place, _TAR_AT, len(_TAR)) != _TAR:
+            return ()
+        found: dict[str, set[str]] = {}
+        values: dict[str, Mapping[str, Any]] = {}
+        for member in islice(scan_tar(place), _MOST_MEMBERS):
+            if isinstance(member, Member):
+                stem, ending = splitext(member.name.lower())
+                found.setdefault(stem, set()).add(ending)
+                if ending == ".json" and member.size <= _SAMPLE_BYTES:
+                    with suppress(ValueError, RecursionError):
+                        value = json.loads(read_part(place, member.offset, member.size))
+                        values[stem] = value if isinstance(value, dict) else {"": value}
+        samples = [(frozenset(endings), values.get(stem, {})) for stem, endings in found.items()]
+        return samples if any(endings & IMAGE_SUFFIXES for endings, _ in samples) else ()
+
+    @cached_property
+    def metadata(self) -> Sequence[str]:
+        """Names of the metadata files below a folder, as the Hub names them."""
+        return [name for name in self.names if PurePosixPath(name).name.lower().startswith("metadata.")]
+
+    @cached_property
+    def beside(self) -> Sequence[str]:
+        """Names of the files below a folder that are named after an image next to them, and are none themselves."""
+        images = {splitext(name)[0] for name in self.names if splitext(name)[1].lower() in IMAGE_SUFFIXES}
+        return [
+            name
+            for name in self.names
+            if splitext(name)[1].lower() not in IMAGE_SUFFIXES and {splitext(name)[0], name} & images
+        ]
 
     def files(self) -> Iterator[Look]:
         """Yield the place itself if it is a file, or the files at the top of the folder that are no images."""

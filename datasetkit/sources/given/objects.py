@@ -52,6 +52,7 @@ def objects_of(record_id: str, image: GivenImage, loaded: LoadedImage) -> Object
     if not image.objects:
         return Objects((), {}, (), ())
     if image.are_shares:
+        _check_ratio(image.size_wh, loaded)
         frame, kinds = Frame(loaded.encoded.size_hw, 1), list[NoticeKind]()
     else:
         frame, kinds = frame_of(image.size_wh, loaded)
@@ -72,6 +73,27 @@ def objects_of(record_id: str, image: GivenImage, loaded: LoadedImage) -> Object
         ids[given.key] = item.id
         made.append(item)
     return Objects(tuple(made), ids, tuple(drops), tuple(notices))
+
+
+def _check_ratio(size_wh: Sequence[int | None], loaded: LoadedImage) -> None:
+    """Refuse an image that was padded or cut, so that shares of its sides no longer fit.
+
+    Raises:
+        UnusableError: ``size_mismatch``; the ratio of its sides is not that of the stated size.
+
+    """
+    width, height = size_wh
+    if not width or not height:
+        return
+    for high, wide in (loaded.encoded.size_hw, loaded.raw_size_hw):
+        if abs(wide * height - high * width) <= _ROUNDING_PX * (width + height):
+            return
+    high, wide = loaded.encoded.size_hw
+    raise UnusableError(
+        DropReason.SIZE_MISMATCH,
+        f"the boxes are shares of {width}x{height} px, the image {loaded.encoded.name} has another shape, {wide}x{high}"
+        " px: it was padded or cut",
+    )
 
 
 def frame_of(size_wh: Sequence[int | None], loaded: LoadedImage) -> tuple[Frame, list[NoticeKind]]:

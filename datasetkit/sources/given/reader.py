@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -76,6 +77,10 @@ class Reader(Protocol):
 
         """
         ...
+
+    def fingerprint(self) -> str:
+        """Return a hex digest of all that the entries are parsed from."""
+        return hashlib.sha256("".join(index.sha256 for index in self.indexes).encode()).hexdigest()
 
     def label_map(self) -> LabelMap:
         """Return the categories of the data set; none unless overridden."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
@@ -18,15 +19,23 @@ from datasetkit.core.given import GivenImage, GivenText
 from datasetkit.core.image import load_image
 from datasetkit.core.label_map import LabelMap
 from datasetkit.core.ledger import DropReason, Notice, NoticeKind, PassedOver, PassedOverCounts
-from datasetkit.core.paths import Place, leads_out
+from datasetkit.core.paths import Place, files_below, leads_out
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.text import one_line
 from datasetkit.options.sources import FromOptions
 from datasetkit.sources.choosing import most_objects_named
 from datasetkit.sources.columns import UNKNOWN_LICENSE
-from datasetkit.sources.files import as_text, read_image, split_of_folder, split_of_value, split_of_words
-from datasetkit.sources.given.detection import reader_of
+from datasetkit.sources.files import (
+    IMAGE_SUFFIXES,
+    as_text,
+    read_image,
+    split_of_folder,
+    split_of_value,
+    split_of_words,
+)
+from datasetkit.sources.given.detection import format_of, reader_of
+from datasetkit.sources.given.formats.built import BUILT, source_of_built
 from datasetkit.sources.given.look import folder_of
 from datasetkit.sources.given.objects import objects_of
 from datasetkit.sources.given.phrases import links_of
@@ -56,29 +65,45 @@ class _Handle:
     fault: Fault | None = None
 
 
+def open_given(options: FromOptions, context: SourceContext = SourceContext()) -> Source:
+    """Open a place: by the reader of its format, or by the source that restores the records of built data.
+
+    Raises:
+        SourceError: the format is not known, or the data set cannot be read.
+
+    """
+    name = format_of(options)
+    if name == BUILT:
+        return source_of_built(options, context)
+    return GivenSource(options, name, context)
+
+
 class GivenSource(Source):
     """Images with whatever a data set of a known format states about them.
 
+    Args:
+        options: the place, and what is read from it.
+        name: of its format.
+        context: limits, and the aligner that chooses among descriptions.
+
     Raises:
-        SourceError: the format is not known, the data set cannot be read, or none of its images exists.
+        SourceError: the data set cannot be read, or none of its images exists.
 
     """
 
-    def __init__(self, options: FromOptions, context: SourceContext = SourceContext()) -> None:
-        if not options.place.exists():
-            raise SourceError(f"{options.place} does not exist; give a file or a folder")
+    def __init__(self, options: FromOptions, name: str, context: SourceContext = SourceContext()) -> None:
         self._options = options
         self._context = context
         self._passed_over = PassedOverCounts()
         given = Given(options.place, options.captions, options.encoding, self._passed_over)
-        self._format, self._reader = reader_of(options, given)
+        self._format, self._reader = name, reader_of(name, given)
         self._names = FolderNames(options.images or folder_of(options.place))
         self._parsed = lru_cache(_READ_AHEAD)(self._reader.read)
         self._check_images()
 
     def fingerprint(self) -> str:
         """Return a hex digest of all that the entries are parsed from."""
-        return hashlib.sha256("".join(index.sha256 for index in self._reader.indexes).encode()).hexdigest()
+        return self._reader.fingerprint()
 
     def __len__(self) -> int:
         """Return the number of records; the first call logs what the data set has."""
@@ -225,7 +250,7 @@ class GivenSource(Source):
 
     def _data(self, image: GivenImage) -> tuple[FoundFile | None, bytes]:
         if image.data is not None:
-            return None, image.data
+            return None, image.data() if callable(image.data) else image.data
         file = self._find(image)
         return file, read_image(file.path, self._context.limits, self._names.folder)
 
@@ -245,7 +270,19 @@ class GivenSource(Source):
         for name in image.names:
             if found := self._names.by_tail(name):
                 return found
+        if image.sha256 is not None and (same := self._by_sha256.get(image.sha256.lower())):
+            return FoundFile(same, self._names.folder)
         raise missing
+
+    @cached_property
+    def _by_sha256(self) -> Mapping[str, str]:
+        """Names of all image files by the hash of their bytes."""
+        found: dict[str, str] = {}
+        for name, path in files_below(self._names.folder):
+            if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+                with suppress(UnusableError):
+                    found.setdefault(hashlib.sha256(read_image(path, self._context.limits)).hexdigest(), name)
+        return found
 
     def _check_images(self) -> None:
         """Refuse a folder that has none of the images: every image would be dropped."""
