@@ -320,6 +320,7 @@ READERS = Registry(
         "folder": Builtin(f"{_FORMATS}.folder:FolderReader"),
         "grand-f": Builtin(f"{_FORMATS}.grand_f:GrandReader"),
         "grit": Builtin(f"{_FORMATS}.grit:GritReader"),
+        "image-masks": Builtin(f"{_FORMATS}.image_masks:MasksReader"),
         "karpathy": Builtin(f"{_FORMATS}.karpathy:KarpathyReader"),
         "llava": Builtin(f"{_FORMATS}.llava:LlavaReader"),
         "lvis": Builtin(f"{_FORMATS}.lvis:LvisReader"),

@@ -287,3 +287,20 @@ def test_folders_of_images_alone_have_no_format(tmp_path):
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     with pytest.raises(SourceError, match="no known format"):
         format_of(tmp_path)
+
+
+def test_masks_of_the_same_names_belong_to_images(tmp_path):
+    for folder in ("train/images", "train/masks"):
+        (tmp_path / folder).mkdir(parents=True)
+    for key in ("a", "b", "c"):
+        (tmp_path / f"train/images/{key}.png").write_bytes(png())
+    (tmp_path / "train/images/a.txt").write_text("A cat.")
+    (tmp_path / "train/masks/a.png").write_bytes(mask_of(((5, 5, 15, 15), 255)))
+    (tmp_path / "train/masks/b_mask.png").write_bytes(b"broken")
+    assert format_of(tmp_path) == "image-masks"
+    _, entries, found = read_all(tmp_path)
+    assert [isinstance(one, UnusableError) for one in found] == [False, True, False]
+    assert [item.area for item in found[0].record.objects] == [100]
+    assert found[0].record.description == "A cat."
+    assert entries[0].split == "train"
+    assert not found[2].record.objects

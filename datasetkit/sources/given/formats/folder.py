@@ -12,6 +12,7 @@ from typing import ClassVar
 from datasetkit.sources.exported import is_exported
 from datasetkit.sources.files import CAPTION_COLUMNS
 from datasetkit.sources.given.formats.grit import GritReader
+from datasetkit.sources.given.formats.image_masks import MasksReader
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.rows import RowsIn, RowsReader, rows_of
 from datasetkit.sources.sidecars import YOLO_ROWS
@@ -30,7 +31,7 @@ class FolderReader(RowsReader):
     @staticmethod
     def recognise(look: Look) -> bool:
         """Return whether there are images with metadata, or with texts beside them."""
-        if rows_of(look) is not RowsIn.FOLDER or GritReader.recognise(look):
+        if rows_of(look) is not RowsIn.FOLDER or GritReader.recognise(look) or MasksReader.recognise(look):
             return False
         tables = [name for name in look.metadata if table_kind(name) in _METADATA]
         if tables:
