@@ -22,6 +22,7 @@ class NoLink(Explained):
     NOT_VISUAL = "not_visual", "the source states that the words name nothing that can be seen"
     SCENE = "scene", "the source states that the words name the scene as a whole"
     NO_BOX = "no_box", "the source states that what the words name has no box"
+    NO_RELATION = "no_relation", "the source marks the words, and relates them to no object"
     OBJECT_DROPPED = "object_dropped", "the source links the words to an object that was dropped"
     CHECKED_ABSENT = "checked_absent", "somebody looked for it and did not find it"
 
@@ -110,6 +111,7 @@ class GivenImage:
         entry: id of this entry, where several entries describe one image; None where the image's id is enough.
         names: names that its file may have, most likely first; several for data sets whose folders differ from them.
         data: its file, where the data set contains it, or a function that reads it.
+        spare: returns its file from the data set, which is used if no file of these names is found.
         size_wh: width and height, px, as the data set states them; a side is None where it does not.
         are_shares: whether boxes, polygons and points are shares of the sides of the upright image instead of px; a
             stated size is then that of any scaled copy, so that only its ratio counts.
@@ -133,6 +135,7 @@ class GivenImage:
     entry: str | None = None
     names: tuple[str, ...] = ()
     data: bytes | Callable[[], bytes] | None = field(default=None, repr=False)
+    spare: Callable[[], bytes] | None = None
     size_wh: tuple[int | None, int | None] = (None, None)
     are_shares: bool = False
     texts: tuple[GivenText, ...] = ()

@@ -5,26 +5,78 @@ Only positions are kept in memory, so that it stays flat for any number of entri
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import weakref
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datasetkit.core.errors import SourceError
-from datasetkit.core.paths import Place
+from datasetkit.core.errors import SourceError, UnusableError
+from datasetkit.core.ledger import DropReason
+from datasetkit.core.paths import Place, files_below, path_inside, read_part
 from datasetkit.sources.coco_values import identity
+from datasetkit.sources.files import as_text
 from datasetkit.sources.json_index import JsonFile, Postings
 from datasetkit.sources.texts import open_utf8
 
 Json = Mapping[str, Any]
+# An annotation file of one image may contain the image, in base64.
+_MOST_FILE_BYTES = 2**27
+
+
+def names_below(folder: Place, *endings: str) -> list[str]:
+    """Return the names of the files below a folder, relative and sorted; only those with one of these endings, if any.
+
+    Endings are in lower case.
+    """
+    return [name for name, _ in files_below(folder) if name.lower().endswith(endings or "")]
+
+
+class Files:
+    """Files of a folder, one per entry.
+
+    Args:
+        path: the folder.
+        names: of the files, relative to it.
+
+    """
+
+    def __init__(self, path: Place, names: Sequence[str]) -> None:
+        self.path = path
+        self.names = names
+        digest = hashlib.sha256()
+        for name in names:
+            try:
+                found = hashlib.sha256(self.read(name)).hexdigest()
+            except UnusableError as error:
+                found = error.reason
+            digest.update(repr((name, found)).encode("utf-8", "surrogatepass"))
+        self.sha256 = digest.hexdigest()
+
+    def read(self, name: str) -> bytes:
+        """Read a file of the folder, listed or not.
+
+        Raises:
+            UnusableError: ``missing``, ``unreadable``, ``path_escapes``, or ``too_many_bytes``.
+
+        """
+        try:
+            data = read_part(path_inside(self.path, name), 0, _MOST_FILE_BYTES + 1)
+        except FileNotFoundError:
+            raise UnusableError(DropReason.MISSING, f"{as_text(name)} is not there") from None
+        except OSError as error:
+            raise UnusableError(DropReason.UNREADABLE, f"{as_text(name)}: {error.strerror or error}") from None
+        if len(data) > _MOST_FILE_BYTES:
+            raise UnusableError(DropReason.TOO_MANY_BYTES, f"{as_text(name)} has more than {_MOST_FILE_BYTES:,} bytes")
+        return data
 
 
 @dataclass(slots=True)
-class Files:
+class Whole:
     """A file, or files of a folder, that are read as a whole.
 
     Args:
@@ -105,6 +157,65 @@ class JsonLines:
         """Decode one line."""
         start, length = self._places[2 * number : 2 * number + 2]
         return json.loads(os.pread(self._file.fileno(), length, start))
+
+
+class CsvRows:
+    """The rows of a CSV file, by the value of one column; a row is one line, and only its position is kept.
+
+    Args:
+        path: the file, with a header.
+        column: by which rows are found.
+        encoding: of the file; None for UTF-8.
+
+    Raises:
+        SourceError: it cannot be opened, or has no such column.
+
+    """
+
+    def __init__(self, path: Place, column: str, encoding: str | None = None) -> None:
+        self.path = path
+        self._file = open_utf8(path, encoding)
+        weakref.finalize(self, self._file.close)
+        digest = hashlib.sha256()
+        self._header: list[str] = []
+        self._owners: dict[str, int] = {}
+        self._postings = Postings()
+        at = 0
+        for line in self._file:
+            digest.update(line)
+            if not self._header:
+                self._header = cells_of(line)
+                if column not in self._header:
+                    raise SourceError(f"{path} has no column {column}; it has {', '.join(self._header[:20])}")
+            elif line.strip():
+                cells = cells_of(line)
+                place = self._header.index(column)
+                key = cells[place] if place < len(cells) else ""
+                self._postings.add(self._owners.setdefault(key, len(self._owners)), 0, at, len(line))
+            at += len(line)
+        self._postings.group(len(self._owners))
+        self.sha256 = digest.hexdigest()
+
+    @property
+    def keys(self) -> Iterable[str]:
+        """The values of the column, in order of appearance."""
+        return self._owners.keys()
+
+    def of(self, key: str) -> Iterator[Mapping[str, str]]:
+        """Decode the rows with that value, in order."""
+        if key in self._owners:
+            for _, start, length in self._postings.of(self._owners[key]):
+                cells = cells_of(os.pread(self._file.fileno(), length, start))
+                yield dict(zip(self._header, cells, strict=False))
+
+
+def cells_of(line: bytes) -> list[str]:
+    """Return the cells of one line of CSV; none of a line that is malformed."""
+    text = line.decode("utf-8", "replace").strip("\ufeff\r\n")
+    try:
+        return next(csv.reader([text]), []) if '"' in text else text.split(",")
+    except csv.Error:
+        return []
 
 
 class CocoLists:

@@ -116,7 +116,10 @@ class Look:
     def header(self) -> Sequence[str]:
         """The cells of the first line, as CSV."""
         line = self.start.partition(b"\n")[0].decode("utf-8", "replace").strip("\ufeff\r")
-        return next(csv.reader(io.StringIO(line)), []) if line else []
+        try:
+            return next(csv.reader(io.StringIO(line)), []) if line else []
+        except csv.Error:
+            return []
 
     @cached_property
     def root_tag(self) -> str:

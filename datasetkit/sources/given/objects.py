@@ -18,7 +18,9 @@ from datasetkit.core.image import LoadedImage
 from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
 from datasetkit.core.mask import Box, Mask, oriented_box
 from datasetkit.core.record import KeyObject, ObjectProvenance, box_inside
+from datasetkit.core.text import one_line
 from datasetkit.sources.coco_values import sound_segmentation
+from datasetkit.sources.given.reader import BROKEN
 
 # Sides of a mask that is smaller or larger than its image may be rounded, as those of Open Images are.
 _ROUNDING_PX = 1.0
@@ -194,7 +196,12 @@ def _mask(given: GivenObject, frame: Frame, odd: dict[NoticeKind, str]) -> Mask:
         UnusableError: it cannot be drawn, or covers no pixel.
 
     """
-    shape = given.mask() if callable(given.mask) else given.mask
+    try:
+        shape = given.mask() if callable(given.mask) else given.mask
+    except UnusableError:
+        raise
+    except BROKEN as error:
+        raise UnusableError(DropReason.BAD_MASK, f"the mask is broken ({one_line(error)})") from None
     if not isinstance(shape, np.ndarray):
         sound, notices = sound_segmentation(shape, frame.size_hw)
         odd.update(dict.fromkeys(sorted(notices), ""))

@@ -165,7 +165,8 @@ class GivenSource(Source):
         try:
             found = self._find(image)
         except UnusableError:
-            return {name: self._names.folder / name for name in image.names[:1] if not leads_out(name)}
+            named = image.names[:1] if image.spare is None else ()
+            return {name: self._names.folder / name for name in named if not leads_out(name)}
         return {found.name: found.path}
 
     def index_files(self) -> Mapping[str, Place]:
@@ -251,7 +252,15 @@ class GivenSource(Source):
     def _data(self, image: GivenImage) -> tuple[FoundFile | None, bytes]:
         if image.data is not None:
             return None, image.data() if callable(image.data) else image.data
-        file = self._find(image)
+        try:
+            file = self._find(image)
+        except UnusableError:
+            if image.spare is None:
+                raise
+            try:
+                return None, image.spare()
+            except BROKEN as error:
+                raise UnusableError(DropReason.BAD_ENTRY, f"its image is broken ({one_line(error)})") from None
         return file, read_image(file.path, self._context.limits, self._names.folder)
 
     def _find(self, image: GivenImage) -> FoundFile:
@@ -292,7 +301,7 @@ class GivenSource(Source):
                 image = self._parsed(handle)
             except (UnusableError, *BROKEN):
                 continue
-            if image.data is not None or not image.names:
+            if image.data is not None or image.spare is not None or not image.names:
                 return
             try:
                 self._find(image)

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from datasetkit.core.errors import UnusableError
-from datasetkit.core.protocols import Reading
+from datasetkit.core.protocols import Reading, Source
 from datasetkit.options.sources import FromOptions
 from datasetkit.sources.given.detection import find_format
 from datasetkit.sources.given.look import Look
-from datasetkit.sources.given.source import GivenSource
+from datasetkit.sources.given.source import open_given
 
 SIZE_WH = (40, 30)
 
@@ -42,9 +42,9 @@ def write(path: Path, data: bytes | str) -> Path:
     return path
 
 
-def source_of(place: Path, **options: Any) -> GivenSource:
+def source_of(place: Path, **options: Any) -> Source:
     """Return the source of a place, whose format is found from the content."""
-    return GivenSource(FromOptions(place=place, **options))
+    return open_given(FromOptions(place=place, **options))
 
 
 def format_of(place: Path) -> str:

@@ -29,7 +29,7 @@ from datasetkit.core.paths import Place
 from datasetkit.core.record import Linker
 from datasetkit.sources.coco_values import is_crowd, read_box, spelled, whole
 from datasetkit.sources.given.coco_layout import Captions, category_name, label_map_of, license_of
-from datasetkit.sources.given.indexed import CocoLists, Files, Json
+from datasetkit.sources.given.indexed import CocoLists, Json, Whole
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import Given, Reader
 from datasetkit.sources.names import FolderNames
@@ -51,7 +51,7 @@ class PanopticReader(Reader):
         captions = beside / f"{stem}_captions" if given.captions is None else given.captions
         self._marked = FolderNames(captions) if captions.is_dir() else None
         self._captions = Captions(None if self._marked else given.captions, given.encoding)
-        texts = [] if self._marked is None else [Files(captions, _digest(captions))]
+        texts = [] if self._marked is None else [Whole(captions, _digest(captions))]
         self.indexes = (self._lists, *self._captions.indexes, *texts)
         self._ids = lru_cache(_REMEMBERED)(self._decoded)
 

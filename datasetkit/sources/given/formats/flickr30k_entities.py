@@ -19,6 +19,7 @@ from datasetkit.core.given import GivenImage, GivenObject, GivenPhrase, GivenTex
 from datasetkit.core.paths import Place
 from datasetkit.core.record import Linker
 from datasetkit.sources.given.collected import Collected, corners
+from datasetkit.sources.given.indexed import names_below
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Reader
 from datasetkit.sources.given.xml import parse_xml
@@ -44,7 +45,7 @@ class EntitiesReader(Reader):
 
     def __init__(self, given: Given) -> None:
         self._folder = given.place
-        names = [name for name in Look(given.place).named(".txt") if name.startswith(f"{_SENTENCES}/")]
+        names = [name for name in names_below(given.place, ".txt") if name.startswith(f"{_SENTENCES}/")]
         self._ids = [PurePosixPath(name).stem for name in names]
         if not self._ids:
             raise SourceError(f"{given.place / _SENTENCES} holds no sentences")

@@ -23,7 +23,7 @@ from datasetkit.core.paths import Place
 from datasetkit.core.record import Linker
 from datasetkit.sources.coco_values import spelled, whole
 from datasetkit.sources.given.coco_layout import category_name, label_map_of, license_of, object_of
-from datasetkit.sources.given.indexed import CocoLists, Files
+from datasetkit.sources.given.indexed import CocoLists, Whole
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import BROKEN, Given, Reader
 
@@ -79,7 +79,7 @@ class RefcocoReader(Reader):
         data = _bytes_of(path)
         self._refs = _plain(data, path)
         self._lists = CocoLists(folder_of(given.place) / _INSTANCES, given.encoding)
-        self.indexes = (Files(path, hashlib.sha256(data).hexdigest()), self._lists)
+        self.indexes = (Whole(path, hashlib.sha256(data).hexdigest()), self._lists)
 
     @staticmethod
     def recognise(look: Look) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from datasetkit.core.given import GivenImage, GivenObject
 from datasetkit.core.record import Maker, Scores
 from datasetkit.sources.coco_values import read_box, spelled, whole
-from datasetkit.sources.given.indexed import Files, Json
+from datasetkit.sources.given.indexed import Json, Whole
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import Given, Reader
 from datasetkit.sources.texts import decoded
@@ -35,7 +35,7 @@ class Sa1bReader(Reader):
         digest = hashlib.sha256()
         for name in self._names:
             digest.update(hashlib.sha256((self._folder / name).read_bytes()).digest())
-        self.indexes = (Files(given.place, digest.hexdigest()),)
+        self.indexes = (Whole(given.place, digest.hexdigest()),)
 
     @staticmethod
     def recognise(look: Look) -> bool:
