@@ -315,6 +315,7 @@ READERS = Registry(
     {
         "boxes-coco": Builtin(f"{_FORMATS}.boxes_coco:BoxesReader"),
         "built": Builtin(f"{_FORMATS}.built:BuiltData"),
+        "coco": Builtin(f"{_FORMATS}.coco:CocoData"),
         "coco-panoptic": Builtin(f"{_FORMATS}.coco_panoptic:PanopticReader"),
         "cvat": Builtin(f"{_FORMATS}.cvat:CvatReader"),
         "flickr30k-entities": Builtin(f"{_FORMATS}.flickr30k_entities:EntitiesReader"),

@@ -29,6 +29,7 @@ from datasetkit.pipeline.progress import OnProgress, Progress
 from datasetkit.pipeline.work import BuildWork
 from datasetkit.runtime.engines.protocol import Engine, Seat
 from datasetkit.runtime.parts import origin_of_options
+from datasetkit.sources.given.source import GivenSource
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,9 @@ def build(recipe: Recipe, run: RunOptions, on_progress: OnProgress = lambda _: N
     _check_shard(run)
     opened = open_source(recipe)
     source = opened.source
-    origins = (origin_of_options(registry, part) for registry, part in parts_in_use(recipe))
+    origins = [origin_of_options(registry, part) for registry, part in parts_in_use(recipe)]
+    if isinstance(source, GivenSource):
+        origins.append(source.origin)
     plugins = tuple(origin for origin in origins if origin is not None)
     identity = BuildIdentity(recipe.published(), source.fingerprint(), SCHEMA_VERSION, __version__, plugins=plugins)
     _check_names(identity, run.out)

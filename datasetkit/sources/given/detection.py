@@ -32,7 +32,10 @@ def reader_of(name: str, given: Given) -> Reader:
         UnknownNameError: there is no such format.
 
     """
-    made: Reader = _calling(name, READERS.load(name), given)
+    kind = READERS.load(name)
+    if given.captions is not None and not getattr(kind, "takes_captions", False):
+        raise SourceError(f"--captions is not read with {name}, whose files have the texts, if any; leave it out")
+    made: Reader = _calling(name, kind, given)
     return made
 
 

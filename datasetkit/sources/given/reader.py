@@ -53,11 +53,13 @@ class Reader(Protocol):
 
     Attributes:
         summary: one line about the format, for ``datasetkit formats``.
+        takes_captions: whether it reads a further file with descriptions.
         indexes: the files that all entries depend on.
 
     """
 
     summary: ClassVar[str]
+    takes_captions: ClassVar[bool] = False
     indexes: Sequence[Index]
 
     @staticmethod

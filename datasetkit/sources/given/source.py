@@ -23,7 +23,8 @@ from datasetkit.core.paths import Place, files_below, leads_out
 from datasetkit.core.protocols import Entry, Reading, Source, SourceContext
 from datasetkit.core.record import Provenance, Record
 from datasetkit.core.text import one_line
-from datasetkit.options.sources import FromOptions
+from datasetkit.options.sources import READERS, FromOptions
+from datasetkit.runtime.registry import Origin
 from datasetkit.sources.choosing import most_objects_named
 from datasetkit.sources.columns import UNKNOWN_LICENSE
 from datasetkit.sources.files import (
@@ -36,6 +37,7 @@ from datasetkit.sources.files import (
 )
 from datasetkit.sources.given.detection import format_of, reader_of
 from datasetkit.sources.given.formats.built import BUILT, source_of_built
+from datasetkit.sources.given.formats.coco import COCO, source_of_coco
 from datasetkit.sources.given.look import folder_of
 from datasetkit.sources.given.objects import objects_of
 from datasetkit.sources.given.phrases import links_of
@@ -45,6 +47,8 @@ from datasetkit.sources.names import FolderNames, FoundFile
 
 logger = logging.getLogger(__name__)
 
+# Formats that sources of their own read, without a reader.
+_SOURCES = {BUILT: source_of_built, COCO: source_of_coco}
 _READ_AHEAD = 256
 _ADVISED = 20
 
@@ -66,15 +70,15 @@ class _Handle:
 
 
 def open_given(options: FromOptions, context: SourceContext = SourceContext()) -> Source:
-    """Open a place: by the reader of its format, or by the source that restores the records of built data.
+    """Open a place: by the reader of its format, or by the source that reads the format in full.
 
     Raises:
         SourceError: the format is not known, or the data set cannot be read.
 
     """
     name = format_of(options)
-    if name == BUILT:
-        return source_of_built(options, context)
+    if name in _SOURCES:
+        return _SOURCES[name](options, context)
     return GivenSource(options, name, context)
 
 
@@ -100,6 +104,11 @@ class GivenSource(Source):
         self._names = FolderNames(options.images or folder_of(options.place))
         self._parsed = lru_cache(_READ_AHEAD)(self._reader.read)
         self._check_images()
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the reader comes from; None for one of datasetkit's own."""
+        return READERS.origin(self._format)
 
     def fingerprint(self) -> str:
         """Return a hex digest of all that the entries are parsed from."""

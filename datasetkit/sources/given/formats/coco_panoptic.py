@@ -43,6 +43,7 @@ class PanopticReader(Reader):
     """Reads an image with its segments."""
 
     summary: ClassVar[str] = "COCO panoptic JSON with its folder of PNGs; captions of COCONut-PanCap"
+    takes_captions: ClassVar[bool] = True
 
     def __init__(self, given: Given) -> None:
         self._lists = CocoLists(given.place, given.encoding)

@@ -30,6 +30,7 @@ class LvisReader(Reader):
     """Reads an image with its objects and negatives."""
 
     summary: ClassVar[str] = "LVIS JSON: instances with neg_category_ids; descriptions by --captions"
+    takes_captions: ClassVar[bool] = True
 
     def __init__(self, given: Given) -> None:
         self._lists = CocoLists(given.place, given.encoding)
