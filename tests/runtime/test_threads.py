@@ -91,7 +91,7 @@ def test_stopping_early_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("name", SOURCES.names)
+@pytest.mark.parametrize("name", sorted({*SOURCES.names} - {"from"}))  # which opens one of several classes
 def test_every_source_loads(name: str) -> None:
     source = SOURCES.load(name)
     for method in ("fingerprint", "__len__", "entries", "read", "stray_drops"):
@@ -101,7 +101,7 @@ def test_every_source_loads(name: str) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownNameError) as caught:
         SOURCES.load("ftp")
-    known = "coco, folder, hub, parquet, toyworld, webdataset, or a class as package.module:Class"
+    known = "coco, folder, from, hub, parquet, toyworld, webdataset, or a class as package.module:Class"
     assert str(caught.value) == f"no source is called 'ftp'; known: {known}"
     assert isinstance(caught.value, KeyError)
 
