@@ -202,7 +202,7 @@ def test_sigterm_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a process's memory")
 def test_without_memory_a_command_ends(tmp_path: Path) -> None:
-    """Which library fails first is random; some end the process themselves, unseen by Python."""
+    """Which library fails first is random; some end the process themselves, unseen by Python, as Arrow's writer does."""
     most = int(float(os.environ.get("DATASETKIT_MOST_GIB", "0.45")) * 2**30)
     done = subprocess.run(
         [sys.executable, "-m", "datasetkit", *BUILD, "--count", "4", "--out", str(tmp_path / "out"), "--quiet"],
@@ -213,7 +213,8 @@ def test_without_memory_a_command_ends(tmp_path: Path) -> None:
         timeout=120,
         check=False,
     )
-    assert done.returncode in {0, 1, -signal.SIGABRT}, done.stderr
+    assert done.returncode in {0, 1, -signal.SIGABRT, -signal.SIGSEGV}, done.stderr
+    assert (tmp_path / "out/manifest.json").exists() == (done.returncode == 0)
     assert "Traceback" not in done.stderr
     assert done.returncode != 1 or done.stderr.count("\n") == 1, done.stderr
 

@@ -229,7 +229,8 @@ def test_a_record_of_a_build_that_is_damaged_is_refused(recipe: object, tmp_path
     state.write_text(json.dumps(json.loads(state.read_bytes()) | {"recipe": recipe}))
     result = CliRunner().invoke(app, [*map(str, WHOLE), "--out", str(out)])
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"error: {out} contains no build (the recipe must be a mapping of options)")
+    why = "contains no build that can be resumed (the recipe must be a mapping of options)"
+    assert result.stderr.startswith(f"error: {out} {why}")
 
 
 def test_the_card_of_a_build_that_lacks_options_is_written(tmp_path: Path) -> None:
