@@ -45,11 +45,11 @@ quick: install
 # there are more of them than cores.
 test-numeric: export OMP_WAIT_POLICY = passive
 test-numeric: install
-	for capability in default avx2; do for threads in 1 2; do \
-		echo "ATEN_CPU_CAPABILITY=$$capability OMP_NUM_THREADS=$$threads"; \
-		ATEN_CPU_CAPABILITY=$$capability OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest -n auto -m numeric \
-			tests/annotation tests/hi_scoring || exit 1; \
-	done; done
+	set -e; for rounding in "default 1" "avx2 2"; do set -- $$rounding; \
+		echo "ATEN_CPU_CAPABILITY=$$1 OMP_NUM_THREADS=$$2"; \
+		ATEN_CPU_CAPABILITY=$$1 OMP_NUM_THREADS=$$2 $(BIN)/python -m pytest -n auto -m numeric \
+			tests/annotation tests/hi_scoring; \
+	done
 
 # The tests of all models, those that need further packages included.
 test-extras: install-extras

@@ -202,7 +202,7 @@ def test_sigterm_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit a process's memory")
 def test_without_memory_a_command_ends(tmp_path: Path) -> None:
-    """Which library fails first is random; some end the process themselves, unseen by Python, as Arrow's writer does."""
+    """Which library fails first is random; some end the process, unseen by Python, as Arrow's writer does."""
     most = int(float(os.environ.get("DATASETKIT_MOST_GIB", "0.45")) * 2**30)
     done = subprocess.run(
         [sys.executable, "-m", "datasetkit", *BUILD, "--count", "4", "--out", str(tmp_path / "out"), "--quiet"],

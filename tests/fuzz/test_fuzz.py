@@ -11,7 +11,7 @@ import pytest
 
 from tests.fuzz.running import Fuzzer
 
-CASES = int(os.environ.get("DATASETKIT_FUZZ_CASES", "100"))
+CASES = int(os.environ.get("DATASETKIT_FUZZ_CASES", "60"))
 
 
 @pytest.mark.slow
