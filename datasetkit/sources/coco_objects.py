@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from datasetkit.core.errors import UnusableError
 from datasetkit.core.image import LoadedImage
-from datasetkit.core.ledger import Drop, DropReason, Notice, NoticeKind
+from datasetkit.core.ledger import Drop, Notice, NoticeKind
 from datasetkit.core.mask import oriented_box
 from datasetkit.core.record import KeyObject, Maker, ObjectProvenance
 from datasetkit.core.text import one_line
 from datasetkit.sources.coco_index import CocoIndex
 from datasetkit.sources.coco_records import UNFIT, Json, is_own_annotation, object_of
 from datasetkit.sources.coco_values import identity, is_crowd, read_box, read_shape, whole
+from datasetkit.sources.frames import frame_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class ObjectReader:
             places = sorted((place for place in places if place[0] in order), key=lambda place: order[place[0]])
         if not places:
             return FoundObjects((), {}, (), ())
-        frame_hw, turn, kinds = _mask_frame(image, loaded)
+        frame, kinds = frame_of((whole(image.get("width")), whole(image.get("height"))), loaded)
         if self._are_things and self._crowds == "auto":
             kinds.append(NoticeKind.ALL_CROWDS)
         notices = [Notice(record_id, kind) for kind in kinds]
@@ -73,7 +74,7 @@ class ObjectReader:
         for (annotation_id, start, length), object_id in zip(places, numbers, strict=True):
             annotation = self._index.instances.read(start, length)
             try:
-                item, odd = self._object(annotation, annotation_id, frame_hw, turn)
+                item, odd = self._object(annotation, annotation_id, frame.size_hw, frame.turn)
             except UnusableError as error:
                 drops.append(Drop("annotation", annotation_id, error.reason, error.detail))
                 continue
@@ -139,26 +140,3 @@ def _object_ids(annotation_ids: list[str], listed: Mapping[str, Json] | None) ->
         taken.add(number)
         numbers.append(number)
     return numbers
-
-
-def _mask_frame(image: Json, loaded: LoadedImage) -> tuple[tuple[int, int], int, list[NoticeKind]]:
-    """Return the size of the image that masks were drawn on, the EXIF orientation to apply to them, and notices.
-
-    A side that is missing, null, 0 or not a number fits any image.
-    """
-    stated = [whole(image.get(side)) for side in ("height", "width")]
-    known = [(place, side) for place, side in enumerate(stated) if side is not None and side > 0]
-    notices = [NoticeKind.SIZE_UNKNOWN] if len(known) < len(stated) else []
-    raw_hw, upright_hw = loaded.raw_size_hw, loaded.encoded.size_hw
-    fits_upright = all(upright_hw[place] == side for place, side in known)
-    if all(raw_hw[place] == side for place, side in known):
-        if loaded.orientation != 1 and fits_upright:
-            notices.append(NoticeKind.MASK_FRAME_ASSUMED_RAW)
-        return raw_hw, loaded.orientation, notices
-    if fits_upright:
-        return upright_hw, 1, notices
-    height, width = upright_hw
-    raise UnusableError(
-        DropReason.SIZE_MISMATCH,
-        f"the masks are for {stated[1]}x{stated[0]} px, the image {loaded.encoded.name} has {width}x{height} px",
-    )

@@ -20,18 +20,11 @@ from datasetkit.core.mask import Box, Mask, oriented_box
 from datasetkit.core.record import KeyObject, ObjectProvenance, box_inside
 from datasetkit.core.text import one_line
 from datasetkit.sources.coco_values import sound_segmentation
+from datasetkit.sources.frames import Frame, frame_of
 from datasetkit.sources.given.reader import BROKEN
 
 # Sides of a mask that is smaller or larger than its image may be rounded, as those of Open Images are.
 _ROUNDING_PX = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What boxes and masks refer to: an image of this size, and the EXIF orientation to apply to them."""
-
-    size_hw: tuple[int, int]
-    turn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,31 +88,6 @@ def _check_ratio(size_wh: Sequence[int | None], loaded: LoadedImage) -> None:
         DropReason.SIZE_MISMATCH,
         f"the boxes are shares of {width}x{height} px, the image {loaded.encoded.name} has another shape, {wide}x{high}"
         " px: it was padded or cut",
-    )
-
-
-def frame_of(size_wh: Sequence[int | None], loaded: LoadedImage) -> tuple[Frame, list[NoticeKind]]:
-    """Return what coordinates refer to, and notices; a side that is not stated fits any image.
-
-    Raises:
-        UnusableError: ``size_mismatch``; the stated size is that of another image.
-
-    """
-    stated = (size_wh[1], size_wh[0])
-    known = [(place, side) for place, side in enumerate(stated) if side is not None and side > 0]
-    notices = [NoticeKind.SIZE_UNKNOWN] if len(known) < len(stated) else []
-    raw_hw, upright_hw = loaded.raw_size_hw, loaded.encoded.size_hw
-    fits_upright = all(upright_hw[place] == side for place, side in known)
-    if all(raw_hw[place] == side for place, side in known):
-        if loaded.orientation != 1 and fits_upright:
-            notices.append(NoticeKind.MASK_FRAME_ASSUMED_RAW)
-        return Frame(raw_hw, loaded.orientation), notices
-    if fits_upright:
-        return Frame(upright_hw, 1), notices
-    height, width = upright_hw
-    raise UnusableError(
-        DropReason.SIZE_MISMATCH,
-        f"the masks are for {size_wh[0]}x{size_wh[1]} px, the image {loaded.encoded.name} has {width}x{height} px",
     )
 
 
