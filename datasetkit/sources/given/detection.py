@@ -60,14 +60,13 @@ def seen(look: Look) -> str:
     """Return in a few words what a place contains."""
     if look.is_folder:
         return f"it holds {first_few(list(look.names))}" if look.names else "it is an empty folder"
+    if isinstance(look.first_line, dict) and b"\n" in look.start.strip():
+        return f"JSON lines with {first_few(list(look.first_line))}"
     if look.first:
         keys = [key for key in look.first if key]
         element = next((value for value in look.first.values() if isinstance(value, dict)), {})
-        return (f"JSON with {first_few(keys)}" if keys else "a JSON list") + (
-            f", whose first element has {first_few(list(element))}" if element else ""
-        )
-    if isinstance(look.first_line, dict):
-        return f"JSON lines with {first_few(list(look.first_line))}"
+        kind = f"JSON with {first_few(keys)}" if keys else "a JSON list"
+        return f"{kind}, whose first element has {first_few(list(element))}" if element else kind
     if look.root_tag:
         return f"XML that begins with <{look.root_tag}>"
     return f"a file that begins with {look.start[:20]!r}" if look.start else "an empty file"
