@@ -18,7 +18,7 @@ from pydantic import PrivateAttr
 
 from datasetkit.cli.border import OURS, end, printing
 from datasetkit.cli.signals import Stop
-from datasetkit.core.text import duration, without_secrets
+from datasetkit.core.text import duration, pace, without_secrets
 from datasetkit.options.base import Options, Typed
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class _Stage:
         rate = (done - self._first) / max(time.monotonic() - self._began, 1e-3)
         if not rate:
             return counts
-        speed = f"{decimal(int(rate))}/s" if unit == "bytes" else f"{rate:.2g}/s"
+        speed = f"{decimal(int(rate))}/s" if unit == "bytes" else pace(rate)
         return f"{counts}, {speed}, {duration((total - done) / rate)} left"
 
 

@@ -109,6 +109,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
+def pace(per_second: float) -> str:
+    """Return a rate: ``0.42/s``, ``7.3/s``, ``1,200/s``."""
+    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.2g}/s"
+
+
 def listed(names: Sequence[str], count: int | None = None) -> str:
     """Return the first three names, and how many more there are of ``count``; None means the number of names."""
     more = (len(names) if count is None else count) - 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from datasetkit.core.text import pace
 from datasetkit.pipeline.work import PartProgress
 from datasetkit.runtime.engines.protocol import Task
 from datasetkit.runtime.stages.timers import Snapshot
@@ -101,6 +102,6 @@ def _in_words(work: Snapshot) -> Iterator[str]:
     if work.device_busy is not None:
         yield f"device {work.device_busy:.0%} busy"
     busy = work.busy
-    for name, pace in sorted(work.rates.items(), key=lambda stage: stage[1]):
-        if pace < _FAST:
-            yield f"{name} {pace:.0f}/s {busy[name]:.0%}" if pace >= 10 else f"{name} {pace:.2g}/s {busy[name]:.0%}"
+    for name, rate in sorted(work.rates.items(), key=lambda stage: stage[1]):
+        if rate < _FAST:
+            yield f"{name} {pace(rate)} {busy[name]:.0%}"
