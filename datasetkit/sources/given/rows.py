@@ -24,6 +24,7 @@ from datasetkit.sources.columns import find_columns, is_image_column, only_item
 from datasetkit.sources.files import as_text, list_shards, split_of_shard
 from datasetkit.sources.folder import FolderSource
 from datasetkit.sources.given.cells import READ, TEXT_MEMBER, Cells, ClassNames, class_names, objects_of_cells, texts_of
+from datasetkit.sources.given.indexed import Whole
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Index, Reader
 from datasetkit.sources.in_order import InOrder
@@ -83,14 +84,6 @@ class GivenRow:
     class_names: ClassNames = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class IndexedFile:
-    """A file that rows are read from."""
-
-    path: Place
-    sha256: str
-
-
 class Rows(Protocol):
     """Rows by number."""
 
@@ -134,7 +127,7 @@ class ParquetRows(Rows):
                     given.passed_over.add(kind_of_leaves(leaves), column.name)
             self._tables.append(found)
             self._length += found.cells.rows
-            indexes.append(IndexedFile(path, footer_sha256(path)))
+            indexes.append(Whole(path, footer_sha256(path)))
         self.indexes = indexes
         facts = [(one.cells.name, index.sha256) for one, index in zip(self._tables, indexes, strict=True)]
         self.digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -219,7 +212,7 @@ class TarRows(Rows):
                 raise SourceError(f"{path} cannot be read: {error.strerror}") from None
             facts = [(item.name, item.offset, item.size) for item in members if isinstance(item, Member)]
             digest = hashlib.sha256(json.dumps([name, path.stat().st_size, facts]).encode()).hexdigest()
-            indexes.append(IndexedFile(path, digest))
+            indexes.append(Whole(path, digest))
             self._samples.extend(group(number, name, members, _TEXT_ENDINGS, unused))
         given.passed_over.update(unused.counts)
         self.indexes = indexes
@@ -274,7 +267,7 @@ class FolderRows(Rows):
         options = FolderOptions(folder=given.place, encoding=given.encoding)
         self._source = FolderSource(options, kept=READ | wanted)
         self._entries = list(self._source.entries())
-        self.indexes = [IndexedFile(path, "") for path in self._source.index_files().values()]
+        self.indexes = [Whole(path, "") for path in self._source.index_files().values()]
         self.digest = self._source.fingerprint()
         given.passed_over.update(self._source.passed_over())
 

@@ -9,7 +9,6 @@ are one less. ``--captions`` may also be a COCO captions file.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache, partial
@@ -29,7 +28,7 @@ from datasetkit.core.paths import Place
 from datasetkit.core.record import Linker
 from datasetkit.sources.coco_values import is_crowd, read_box, spelled, whole
 from datasetkit.sources.given.coco_layout import Captions, category_name, label_map_of, license_of
-from datasetkit.sources.given.indexed import CocoLists, Json, Whole
+from datasetkit.sources.given.indexed import CocoLists, Files, Json, names_below
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import Given, Reader
 from datasetkit.sources.names import FolderNames
@@ -50,10 +49,11 @@ class PanopticReader(Reader):
         beside, stem = folder_of(given.place), PurePosixPath(given.place.name).name.partition(".")[0]
         self._pngs = FolderNames(_folder_of_pngs(beside, stem))
         captions = beside / f"{stem}_captions" if given.captions is None else given.captions
-        self._marked = FolderNames(captions) if captions.is_dir() else None
+        self._marked = Files(captions, names_below(captions, ".txt")) if captions.is_dir() else None
         self._captions = Captions(None if self._marked else given.captions, given.encoding)
-        texts = [] if self._marked is None else [Whole(captions, _digest(captions))]
-        self.indexes = (self._lists, *self._captions.indexes, *texts)
+        self._marked_names = frozenset(() if self._marked is None else self._marked.names)
+        marked = () if self._marked is None else (self._marked,)
+        self.indexes = (self._lists, *self._captions.indexes, *marked)
         self._ids = lru_cache(_REMEMBERED)(self._decoded)
 
     @staticmethod
@@ -116,10 +116,10 @@ class PanopticReader(Reader):
         return colours @ np.array([1, 256, 65536])
 
     def _marked_text(self, stem: str, keys: Collection[str]) -> GivenText | None:
-        if self._marked is None or not (self._marked.folder / f"{stem}.txt").is_file():
+        name = f"{stem}.txt"
+        if self._marked is None or name not in self._marked_names:
             return None
-        file, data = self._marked.read(f"{stem}.txt", ImageLimits())
-        return unmarked(decoded(data, file.name), keys)
+        return unmarked(decoded(self._marked.read(name), name), keys)
 
     def label_map(self) -> LabelMap:
         """Return the file's categories."""
@@ -154,8 +154,3 @@ def _folder_of_pngs(beside: Place, stem: str) -> Place:
     if found is None:
         raise SourceError(f"{tried[0]} is not a folder; put the PNGs with the segments there, next to the JSON")
     return found
-
-
-def _digest(folder: Place) -> str:
-    names = Look(folder).named(".txt")
-    return hashlib.sha256(b"".join(hashlib.sha256((folder / name).read_bytes()).digest() for name in names)).hexdigest()

@@ -7,19 +7,16 @@ count from 1, both ends inclusive. Chain 0 is not visual; a chain may be the sce
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from datasetkit.core.errors import SourceError
 from datasetkit.core.given import GivenImage, GivenObject, GivenPhrase, GivenText, NoLink
-from datasetkit.core.paths import Place
 from datasetkit.core.record import Linker
 from datasetkit.sources.given.collected import Collected, corners
-from datasetkit.sources.given.indexed import names_below
+from datasetkit.sources.given.indexed import Files, names_below
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Reader
 from datasetkit.sources.given.xml import parse_xml
@@ -28,14 +25,8 @@ from datasetkit.sources.texts import decoded
 _SENTENCES, _ANNOTATIONS, _UNRELATED = "Sentences", "Annotations", "UNRELATED_CAPTIONS"
 _ENTITY = re.compile(r"\[/EN#(?P<chain>\d+)(?:/[^\s\]]+)? (?P<words>[^\]]*)\]")
 _LISTS = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
-
-
-@dataclass(slots=True)
-class _Folder:
-    """The files of the folder, as one index."""
-
-    path: Place
-    sha256: str
+_FOLDERS = (f"{_SENTENCES}/", f"{_ANNOTATIONS}/")
+_FILES = frozenset({*_LISTS.values(), _UNRELATED})
 
 
 class EntitiesReader(Reader):
@@ -44,18 +35,15 @@ class EntitiesReader(Reader):
     summary: ClassVar[str] = "Flickr30k Entities: the folders Sentences and Annotations"
 
     def __init__(self, given: Given) -> None:
-        self._folder = given.place
-        names = [name for name in names_below(given.place, ".txt") if name.startswith(f"{_SENTENCES}/")]
-        self._ids = [PurePosixPath(name).stem for name in names]
+        names = [name for name in names_below(given.place) if name.startswith(_FOLDERS) or name in _FILES]
+        self._files, self._known = Files(given.place, names), frozenset(names)
+        self.indexes = (self._files,)
+        sentences = (PurePosixPath(name) for name in names if name.startswith(_FOLDERS[0]))
+        self._ids = [path.stem for path in sentences if path.suffix == ".txt"]
         if not self._ids:
             raise SourceError(f"{given.place / _SENTENCES} holds no sentences")
         self._unrelated = self._read_unrelated()
         self._splits = {one: split for split, name in _LISTS.items() for one in self._text(name, missing="").split()}
-        digest = hashlib.sha256(repr((self._unrelated, sorted(self._splits.items()))).encode())
-        for one in self._ids:
-            for path in (f"{_SENTENCES}/{one}.txt", f"{_ANNOTATIONS}/{one}.xml"):
-                digest.update(hashlib.sha256(self._bytes(path)).digest())
-        self.indexes = (_Folder(given.place / _SENTENCES, digest.hexdigest()),)
 
     @staticmethod
     def recognise(look: Look) -> bool:
@@ -91,7 +79,7 @@ class EntitiesReader(Reader):
         objects = Collected()
         chains: dict[str, list[str]] = {}
         reasons: dict[str, NoLink] = {"0": NoLink.NOT_VISUAL}
-        for element in parse_xml(self._bytes(f"{_ANNOTATIONS}/{image_id}.xml")).iter("object"):
+        for element in parse_xml(self._files.read(f"{_ANNOTATIONS}/{image_id}.xml")).iter("object"):
             names = [name.text.strip() for name in element.iter("name") if name.text]
             box = element.find("bndbox")
             if box is None:
@@ -109,12 +97,8 @@ class EntitiesReader(Reader):
         lines = (line.split() for line in self._text(_UNRELATED, missing="").splitlines() if not line.startswith("#"))
         return frozenset((parts[0], int(parts[1])) for parts in lines if len(parts) == 2)
 
-    def _bytes(self, name: str) -> bytes:
-        return (self._folder / name).read_bytes()
-
     def _text(self, name: str, missing: str | None = None) -> str:
-        path = self._folder / name
-        return missing if missing is not None and not path.is_file() else decoded(path.read_bytes(), name)
+        return missing if missing is not None and name not in self._known else decoded(self._files.read(name), name)
 
 
 def _sentence(line: str, number: str, chains: Mapping[str, list[str]], reasons: Mapping[str, NoLink]) -> GivenText:

@@ -6,7 +6,6 @@ RLE, ``predicted_iou`` and ``stability_score``. A folder has ``sa_N.json`` next 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 from datasetkit.core.given import GivenImage, GivenObject
 from datasetkit.core.record import Maker, Scores
 from datasetkit.sources.coco_values import read_box, spelled, whole
-from datasetkit.sources.given.indexed import Json, Whole
+from datasetkit.sources.given.indexed import Files, Json, names_below
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import Given, Reader
 from datasetkit.sources.texts import decoded
@@ -28,14 +27,11 @@ class Sa1bReader(Reader):
     summary: ClassVar[str] = "SA-1B: a JSON per image, with masks of a model and their scores"
 
     def __init__(self, given: Given) -> None:
-        look, self._folder = Look(given.place), folder_of(given.place)
-        self._names = [name for name in look.named(".json") if _is_one(look.at(name))] if look.is_folder else []
-        self._names = self._names or [given.place.name]
+        look = Look(given.place)
+        names = [name for name in names_below(given.place, ".json") if _is_one(look.at(name))] if look.is_folder else []
+        self._files = Files(folder_of(given.place), names or [given.place.name])
         self._encoding = given.encoding
-        digest = hashlib.sha256()
-        for name in self._names:
-            digest.update(hashlib.sha256((self._folder / name).read_bytes()).digest())
-        self.indexes = (Whole(given.place, digest.hexdigest()),)
+        self.indexes = (self._files,)
 
     @staticmethod
     def recognise(look: Look) -> bool:
@@ -46,11 +42,11 @@ class Sa1bReader(Reader):
 
     def handles(self) -> Iterator[str]:
         """Yield the names of the files."""
-        yield from self._names
+        yield from self._files.names
 
     def read(self, handle: Any) -> GivenImage:
         """Read one image with its masks."""
-        found = json.loads(decoded((self._folder / handle).read_bytes(), handle, self._encoding))
+        found = json.loads(decoded(self._files.read(handle), handle, self._encoding))
         image = found["image"]
         name = image["file_name"]
         return GivenImage(
