@@ -6,10 +6,24 @@ from datasetkit.core.errors import SourceError
 from datasetkit.core.given import GivenObject, GivenText
 from datasetkit.core.label_map import Category, LabelMap
 from datasetkit.core.paths import Place
-from datasetkit.sources.coco_values import identity, is_crowd, read_box, spelled
+from datasetkit.core.record import Maker, Scores
+from datasetkit.sources.coco_values import identity, is_crowd, read_box, spelled, whole
 from datasetkit.sources.columns import license_identifier
 from datasetkit.sources.given.indexed import CocoLists, Json
 from datasetkit.sources.given.look import Look
+
+# Keys that other formats in COCO's layout add.
+_OF_OTHERS = {
+    "images": frozenset({"caption", "sentences", "neg_category_ids", "not_exhaustive_category_ids"}),
+    "annotations": frozenset({"tokens_positive", "segments_info", "predicted_iou"}),
+}
+
+
+def own_annotation(look: Look) -> Json | None:
+    """Return the first annotation of a COCO file; None without one, and for a format that adds keys of its own."""
+    first = {key: look.first.get(key) for key in _OF_OTHERS}
+    is_own = all(isinstance(one, dict) and not _OF_OTHERS[key] & one.keys() for key, one in first.items())
+    return first["annotations"] if is_own else None
 
 
 class Captions:
@@ -47,15 +61,35 @@ def _has_captions(look: Look) -> bool:
     return isinstance(annotation, dict) and "caption" in annotation
 
 
+def id_of(entry: Json) -> str:
+    """Return the id of an image.
+
+    Raises:
+        ValueError: it has none.
+
+    """
+    found = spelled(entry["id"])
+    if found is None:
+        raise ValueError("the image has no id")
+    return found
+
+
+def size_of(entry: Json) -> tuple[int | None, int | None]:
+    """Return width and height of an image, px; a side that is not stated is None."""
+    return whole(entry.get("width")), whole(entry.get("height"))
+
+
 def object_of(annotation: Json, category: str | None) -> GivenObject:
-    """Return an annotation with a segmentation as an object of a category."""
-    number = spelled(annotation["id"]) or ""
+    """Return an annotation as an object of a category; one with a score was found by a model."""
+    number, score = spelled(annotation["id"]) or "", annotation.get("score")
     return GivenObject(
         number,
         category,
         read_box(annotation.get("bbox")),
         annotation.get("segmentation") or None,
         is_crowd=is_crowd(annotation.get("iscrowd")),
+        scores=Scores(detection=score),
+        maker=Maker.HUMAN if score is None else Maker.MODEL,
         source_id=number,
     )
 

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from datasetkit.core.given import GivenImage, GivenObject
-from datasetkit.core.label_map import Category, LabelMap
-from datasetkit.core.record import Maker, Scores
-from datasetkit.sources.coco_values import identity, is_crowd, read_box, spelled, whole
-from datasetkit.sources.given.indexed import CocoLists, Json
+from datasetkit.core.given import GivenImage
+from datasetkit.core.label_map import LabelMap
+from datasetkit.sources.given.coco_layout import (
+    category_name,
+    id_of,
+    label_map_of,
+    license_of,
+    object_of,
+    own_annotation,
+    size_of,
+)
+from datasetkit.sources.given.indexed import CocoLists
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Reader
 
@@ -30,15 +37,8 @@ class BoxesReader(Reader):
     @staticmethod
     def recognise(look: Look) -> bool:
         """Return whether there are images and boxes in COCO's layout, but neither masks nor texts."""
-        image, annotation = look.first.get("images"), look.first.get("annotations")
-        return (
-            isinstance(image, dict)
-            and isinstance(annotation, dict)
-            and "bbox" in annotation
-            and not annotation.get("segmentation")
-            and not {"tokens_positive", "segments_info", "caption"} & annotation.keys()
-            and not {"caption", "sentences"} & image.keys()
-        )
+        found = own_annotation(look)
+        return found is not None and "bbox" in found and "caption" not in found and not found.get("segmentation")
 
     def handles(self) -> Iterator[int]:
         """Yield the numbers of the images."""
@@ -47,37 +47,18 @@ class BoxesReader(Reader):
     def read(self, handle: Any) -> GivenImage:
         """Read one image with its boxes."""
         entry = self._lists.image(handle)
-        image_id = spelled(entry["id"])
-        if image_id is None:
-            raise ValueError("the image has no id")
         return GivenImage(
-            image_id,
+            id_of(entry),
             names=(entry["file_name"],),
-            size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
-            objects=tuple(map(self._object, self._lists.annotations(handle))),
+            size_wh=size_of(entry),
+            objects=tuple(
+                object_of(one, category_name(self._lists, one.get("category_id")))
+                for one in self._lists.annotations(handle)
+            ),
             is_searched=True,
-            license=self._license(entry.get("license")),
+            license=license_of(self._lists, entry.get("license")),
         )
-
-    def _object(self, annotation: Json) -> GivenObject:
-        number = spelled(annotation["id"]) or ""
-        category = self._lists.categories.get(identity(annotation.get("category_id")), {}).get("name")
-        score = annotation.get("score")
-        return GivenObject(
-            number,
-            category,
-            read_box(annotation.get("bbox")),
-            is_crowd=is_crowd(annotation.get("iscrowd")),
-            scores=Scores(detection=score),
-            maker=Maker.HUMAN if score is None else Maker.MODEL,
-            source_id=number,
-        )
-
-    def _license(self, number: object) -> str | None:
-        found = self._lists.licenses.get(identity(number), {}).get("name")
-        return found if isinstance(found, str) and found.strip() else None
 
     def label_map(self) -> LabelMap:
         """Return the file's categories."""
-        found = self._lists.categories.values()
-        return tuple(Category(one["id"], one["name"], one.get("supercategory")) for one in found)
+        return label_map_of(self._lists)

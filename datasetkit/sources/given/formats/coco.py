@@ -10,12 +10,10 @@ from typing import ClassVar
 from datasetkit.core.protocols import Source, SourceContext
 from datasetkit.options.sources import CocoOptions, FromOptions
 from datasetkit.sources.coco import CocoSource
+from datasetkit.sources.given.coco_layout import own_annotation
 from datasetkit.sources.given.look import Look, folder_of
 
 COCO = "coco"
-# Keys of images and annotations in COCO's layout that other formats add.
-_OTHERS_IMAGE = frozenset({"caption", "sentences", "neg_category_ids", "not_exhaustive_category_ids"})
-_OTHERS_ANNOTATION = frozenset({"tokens_positive", "segments_info", "predicted_iou"})
 
 
 class CocoData:
@@ -26,11 +24,8 @@ class CocoData:
     @staticmethod
     def recognise(look: Look) -> bool:
         """Return whether there are images, and annotations with masks or captions."""
-        image, annotation = look.first.get("images"), look.first.get("annotations")
-        if not isinstance(image, dict) or not isinstance(annotation, dict):
-            return False
-        is_other = bool(_OTHERS_IMAGE & image.keys() or _OTHERS_ANNOTATION & annotation.keys())
-        return not is_other and bool(annotation.get("segmentation") or "caption" in annotation)
+        found = own_annotation(look)
+        return found is not None and bool(found.get("segmentation") or "caption" in found)
 
 
 def source_of_coco(options: FromOptions, context: SourceContext) -> Source:

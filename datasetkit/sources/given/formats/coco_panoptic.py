@@ -26,8 +26,8 @@ from datasetkit.core.limits import ImageLimits
 from datasetkit.core.mask import BoolArray
 from datasetkit.core.paths import Place
 from datasetkit.core.record import Linker
-from datasetkit.sources.coco_values import is_crowd, read_box, spelled, whole
-from datasetkit.sources.given.coco_layout import Captions, category_name, label_map_of, license_of
+from datasetkit.sources.coco_values import is_crowd, read_box, whole
+from datasetkit.sources.given.coco_layout import Captions, category_name, id_of, label_map_of, license_of, size_of
 from datasetkit.sources.given.indexed import CocoLists, Files, Json, names_below
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import Given, Reader
@@ -69,9 +69,7 @@ class PanopticReader(Reader):
     def read(self, handle: Any) -> GivenImage:
         """Read one image with its segments."""
         entry = self._lists.image(handle)
-        image_id = spelled(entry["id"])
-        if image_id is None:
-            raise ValueError("the image has no id")
+        image_id = id_of(entry)
         segments = [
             self._object(segment, annotation["file_name"])
             for annotation in self._lists.annotations(handle)
@@ -81,7 +79,7 @@ class PanopticReader(Reader):
         return GivenImage(
             image_id,
             names=(entry["file_name"],),
-            size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
+            size_wh=size_of(entry),
             texts=self._captions.of(image_id) if marked is None else (marked,),
             objects=tuple(segments),
             links=None if marked is None else Linker.HUMAN,

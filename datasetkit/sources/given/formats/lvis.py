@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 from datasetkit.core.given import GivenImage
 from datasetkit.core.label_map import Category, LabelMap
-from datasetkit.sources.coco_values import identity, spelled, whole
-from datasetkit.sources.given.coco_layout import Captions, license_of, object_of
+from datasetkit.sources.coco_values import identity
+from datasetkit.sources.given.coco_layout import Captions, id_of, license_of, object_of, size_of
 from datasetkit.sources.given.indexed import CocoLists, Json
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Reader
@@ -64,9 +64,7 @@ class LvisReader(Reader):
     def read(self, handle: Any) -> GivenImage:
         """Read one image with its objects."""
         entry = self._lists.image(handle)
-        image_id = spelled(entry["id"])
-        if image_id is None:
-            raise ValueError("the image has no id")
+        image_id = id_of(entry)
         objects = tuple(
             object_of(one, self._names.get(identity(one.get("category_id")))) for one in self._lists.annotations(handle)
         )
@@ -75,7 +73,7 @@ class LvisReader(Reader):
         return GivenImage(
             image_id,
             names=_file_names(entry),
-            size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
+            size_wh=size_of(entry),
             texts=self._captions.of(image_id),
             objects=objects,
             absent=tuple(name for name in absent if name not in present),

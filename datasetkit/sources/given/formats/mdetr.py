@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 from datasetkit.core.given import GivenImage, GivenObject, GivenPhrase, GivenText
 from datasetkit.core.record import Linker
-from datasetkit.sources.coco_values import is_crowd, read_box, spelled, whole
+from datasetkit.sources.coco_values import is_crowd, read_box, spelled
+from datasetkit.sources.given.coco_layout import size_of
 from datasetkit.sources.given.indexed import CocoLists
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Reader
@@ -61,7 +62,7 @@ class MdetrReader(Reader):
             image_id,
             entry=f"{image_id}/{spelled(entry['id'])}",
             names=(entry["file_name"],),
-            size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
+            size_wh=size_of(entry),
             texts=(GivenText(entry["caption"], phrases=tuple(phrases)),),
             objects=tuple(objects),
             links=Linker.HUMAN,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from datasetkit.core.given import GivenImage, GivenObject, GivenPhrase, GivenText
 from datasetkit.core.record import Linker
-from datasetkit.sources.coco_values import whole
+from datasetkit.sources.given.coco_layout import size_of
 from datasetkit.sources.given.collected import Collected, corners
 from datasetkit.sources.given.indexed import JsonLines
 from datasetkit.sources.given.look import Look
@@ -57,7 +57,7 @@ class OdvgReader(Reader):
             name,
             entry=f"{name}/{handle}" if texts else None,
             names=(name,),
-            size_wh=(whole(line.get("width")), whole(line.get("height"))),
+            size_wh=size_of(line),
             texts=texts,
             objects=objects.found,
             links=Linker.HUMAN if texts else None,

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from datasetkit.core.given import GivenImage, GivenObject, GivenPhrase, GivenText
 from datasetkit.core.record import Linker
-from datasetkit.sources.coco_values import identity, read_box, spelled, whole
+from datasetkit.sources.coco_values import identity, read_box, spelled
+from datasetkit.sources.given.coco_layout import size_of
 from datasetkit.sources.given.indexed import Json, JsonList
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import Given, Reader
@@ -72,7 +73,7 @@ class PhraseCutReader(Reader):
             image_id,
             entry=f"{image_id}/{spelled(task.get('task_id')) or handle}",
             names=(f"images/{image_id}.jpg", f"{image_id}.jpg"),
-            size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
+            size_wh=size_of(entry),
             texts=(GivenText(text, phrases=(phrase,)),),
             objects=objects,
             links=Linker.HUMAN,

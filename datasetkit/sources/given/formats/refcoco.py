@@ -21,8 +21,8 @@ from datasetkit.core.given import GivenImage, GivenPhrase, GivenText
 from datasetkit.core.label_map import LabelMap
 from datasetkit.core.paths import Place
 from datasetkit.core.record import Linker
-from datasetkit.sources.coco_values import spelled, whole
-from datasetkit.sources.given.coco_layout import category_name, label_map_of, license_of, object_of
+from datasetkit.sources.coco_values import spelled
+from datasetkit.sources.given.coco_layout import category_name, label_map_of, license_of, object_of, size_of
 from datasetkit.sources.given.indexed import CocoLists, Whole
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import BROKEN, Given, Reader
@@ -118,7 +118,7 @@ class RefcocoReader(Reader):
             image_id,
             entry=f"{image_id}/{spelled(_field(sentence, 'sent_id')) or f'{number}.{place}'}",
             names=(entry["file_name"],),
-            size_wh=(whole(entry.get("width")), whole(entry.get("height"))),
+            size_wh=size_of(entry),
             texts=(GivenText(text, phrases=(phrase,)),),
             objects=objects,
             links=Linker.HUMAN,

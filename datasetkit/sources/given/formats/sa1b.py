@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from datasetkit.core.given import GivenImage, GivenObject
 from datasetkit.core.record import Maker, Scores
-from datasetkit.sources.coco_values import read_box, spelled, whole
+from datasetkit.sources.coco_values import read_box, spelled
+from datasetkit.sources.given.coco_layout import size_of
 from datasetkit.sources.given.indexed import Files, Json, names_below
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import Given, Reader
@@ -52,7 +53,7 @@ class Sa1bReader(Reader):
         return GivenImage(
             spelled(image.get("image_id")) or name,
             names=(handle.rpartition("/")[0] + "/" + name if "/" in handle else name, name),
-            size_wh=(whole(image.get("width")), whole(image.get("height"))),
+            size_wh=size_of(image),
             objects=tuple(_object(one, str(number)) for number, one in enumerate(found["annotations"])),
             is_searched=True,
         )

@@ -18,6 +18,7 @@ from datasetkit.core.given import GivenImage, GivenObject, GivenPhrase, GivenTex
 from datasetkit.core.ledger import DropReason
 from datasetkit.core.record import Linker
 from datasetkit.sources.coco_values import whole
+from datasetkit.sources.given.coco_layout import size_of
 from datasetkit.sources.given.indexed import Json, JsonList
 from datasetkit.sources.given.look import Look, folder_of
 from datasetkit.sources.given.reader import Given, Reader
@@ -76,7 +77,7 @@ class RegionsReader(Reader):
             str(image_id),
             entry=f"{image_id}/{region['region_id']}",
             names=(*(("/".join(parts),) if parts else ()), f"{image_id}.jpg"),
-            size_wh=(whole(known.get("width")), whole(known.get("height"))),
+            size_wh=size_of(known),
             texts=(GivenText(text, phrases=(phrase,)),),
             objects=(GivenObject("0", box_xywh=(box[0], box[1], box[2], box[3]), source_id=str(region["region_id"])),),
             links=Linker.HUMAN,
