@@ -99,13 +99,12 @@ class FolderNames:
 
         Data sets name files below folders that downloads do not have: ``images/v1/patch0/a.jpg`` for ``patch0/a.jpg``.
         """
-        parts = tuple(map(folded, PurePosixPath(_slashed(name)).parts))
-        alike = [file for file in self._names if folded(_last(file)) == parts[-1]] if parts else []
-        ranked = sorted(alike, key=lambda file: -_common_tail(tuple(map(folded, PurePosixPath(file).parts)), parts))
-        tails = [_common_tail(tuple(map(folded, PurePosixPath(file).parts)), parts) for file in ranked[:2]]
-        if not ranked or (len(tails) == 2 and tails[0] == tails[1]):
-            return None
-        return FoundFile(ranked[0], self.folder, (NoticeKind.NAME_PREFIX,))
+        parts = PurePosixPath(folded(_slashed(name))).parts
+        alike = self._by_last.get(folded(_last(name)), ())
+        tails = {file: _common_tail(PurePosixPath(folded(file)).parts, parts) for file in alike}
+        most = max(tails.values(), default=0)
+        longest = [file for file, tail in tails.items() if tail == most]
+        return FoundFile(longest[0], self.folder, (NoticeKind.NAME_PREFIX,)) if len(longest) == 1 else None
 
     def advice(self, missed: Sequence[str], option: str = "the folder") -> str:
         """Return which change would find most of the first names that were not found, and how many of them.
@@ -135,6 +134,14 @@ class FolderNames:
     @cached_property
     def _exact(self) -> frozenset[str]:
         return frozenset(self._names)
+
+    @cached_property
+    def _by_last(self) -> dict[str, list[str]]:
+        """Return the files by the last part of their name, as it is compared."""
+        files: dict[str, list[str]] = {}
+        for name in self._names:
+            files.setdefault(folded(_last(name)), []).append(name)
+        return files
 
     @cached_property
     def _tiers(self) -> list[tuple[tuple[NoticeKind, ...], _Key, dict[str, list[str]]]]:

@@ -6,12 +6,10 @@ Parquet, the members of archives. A name alone decides nothing.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from posixpath import splitext
@@ -22,6 +20,7 @@ import pyarrow as pa
 from datasetkit.core.errors import SourceError
 from datasetkit.core.paths import Place, files_below, read_part
 from datasetkit.sources.files import IMAGE_SUFFIXES
+from datasetkit.sources.given.indexed import cells_of
 from datasetkit.sources.json_index import first_elements
 from datasetkit.sources.parquet_tables import open_parquet
 from datasetkit.sources.tar_index import Member, scan_tar
@@ -31,6 +30,7 @@ _SAMPLE_BYTES = 2**20
 _MOST_JSON_BYTES = 2**28  # a few seconds; lists follow each other, and the second may begin late
 _MOST_FILES = 20_000
 _MOST_MEMBERS = 60
+_REMEMBERED = 32  # looks, of at most a megabyte and the first elements each
 _PARQUET = b"PAR1"
 _TAR, _TAR_AT = b"ustar", 257
 
@@ -47,6 +47,7 @@ class Look:
     def __init__(self, place: Place, encoding: str | None = None) -> None:
         self.place = place
         self._encoding = encoding
+        self._at = lru_cache(_REMEMBERED)(lambda name: Look(place / name, encoding))
 
     @cached_property
     def is_folder(self) -> bool:
@@ -68,8 +69,8 @@ class Look:
         return any(PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES for name in self.names)
 
     def at(self, name: str) -> Look:
-        """Look at a file below the folder."""
-        return Look(self.place / name, self._encoding)
+        """Look at a file below the folder; formats look at the same few, which are remembered."""
+        return self._at(name)
 
     @cached_property
     def start(self) -> bytes:
@@ -115,11 +116,7 @@ class Look:
     @cached_property
     def header(self) -> Sequence[str]:
         """The cells of the first line, as CSV."""
-        line = self.start.partition(b"\n")[0].decode("utf-8", "replace").strip("\ufeff\r")
-        try:
-            return next(csv.reader(io.StringIO(line)), []) if line else []
-        except csv.Error:
-            return []
+        return cells_of(self.start.partition(b"\n")[0])
 
     @cached_property
     def root_tag(self) -> str:

@@ -188,10 +188,11 @@ class GivenSource(Source):
 
     def passed_over(self) -> Iterator[PassedOver]:
         """Yield what the data set states and no record holds."""
+        found = PassedOverCounts()
+        found.update(self._passed_over)
         for (kind, name), count in self._survey.passed_over.items():
-            self._passed_over.add(kind, name, count)
-        self._survey.passed_over.clear()
-        return iter(self._passed_over)
+            found.add(kind, name, count)
+        return iter(found)
 
     def read(self, entry: Entry) -> Reading:
         """Load one image, and make its record.
