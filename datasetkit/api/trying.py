@@ -12,6 +12,7 @@ from datasetkit.core.errors import UnusableError
 from datasetkit.core.ledger import Drop
 from datasetkit.core.record import KeyObject, Phrase, Record
 from datasetkit.core.results import Result
+from datasetkit.core.schema import record_to_row
 from datasetkit.core.text import counted, one_line
 from datasetkit.options.recipe import Recipe
 from datasetkit.pipeline.finishing import Words
@@ -54,16 +55,16 @@ class DryRun(Result):
         yield "wrote        nothing; leave out --dry-run to build"
 
     def as_json(self) -> dict[str, Any]:
-        """Return the counts, the drops, and the record without its image."""
+        """Return the counts, the drops, and the record as a row, with the name of its image in place of the image."""
         from pydantic_core import to_jsonable_python
 
-        shown = None if self.record is None else to_jsonable_python(_plain(self.record))
+        shown = None if self.record is None else {**record_to_row(self.record), "image": self.record.image.name}
         return {
             "source": self.source,
             "entries": self.entries,
             "read": self.read,
             "drops": to_jsonable_python(self.drops),
-            "record": shown,
+            "record": to_jsonable_python(shown),
         }
 
 
@@ -127,17 +128,3 @@ def _phrase_line(phrase: Phrase) -> str:
     linker = "" if phrase.provenance is None else f", {phrase.provenance}"
     words = f"[{phrase.start}, {phrase.end}) {one_line(phrase.text)!r}"
     return f"{words}: {phrase.status}{named}{linker}{why}"
-
-
-def _plain(record: Record) -> dict[str, Any]:
-    """Return a record without the bytes of its image."""
-    return {
-        "record_id": record.record_id,
-        "image": {"name": record.image.name, "width": record.image.width, "height": record.image.height},
-        "description": record.description,
-        "objects": record.objects,
-        "phrases": record.phrases,
-        "questions": record.questions,
-        "absent_categories": record.absent_categories,
-        "partial_categories": record.partial_categories,
-    }

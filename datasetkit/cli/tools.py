@@ -53,7 +53,7 @@ class Formats(Result):
 
 
 def formats(options: FormatsOptions, screen: Screen) -> None:  # noqa: ARG001 - commands take options
-    """Give one of the names as --format where the content leaves a choice."""
+    """Where the content of data leaves a choice, `build from --format NAME` makes it."""
     screen.show(Formats({name: _summary(name) for name in READERS.names}))
 
 

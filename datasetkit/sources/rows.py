@@ -27,7 +27,7 @@ from datasetkit.sources.files import as_text, split_of_value
 from datasetkit.sources.texts import without_markup
 
 _MAGIC = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"RIFF", ".webp"))
-_ANSWERERS = frozenset({"gpt", "assistant", "model", "bot", "chatgpt"})
+ANSWERERS = frozenset({"gpt", "assistant", "model", "bot", "chatgpt"})
 
 
 class Row(NamedTuple):
@@ -188,7 +188,7 @@ def texts_in(value: object, path: Sequence[str] = ()) -> Iterator[object]:
             yield from texts_in(item, path)
     elif isinstance(value, Mapping) and path:
         role = value.get("from", value.get("role"))
-        if role is None or role in _ANSWERERS:
+        if role is None or role in ANSWERERS:
             yield from texts_in(value.get(path[0]), path[1:])
     else:
         yield value

@@ -18,10 +18,10 @@ from datasetkit.sources.given.conversations import read_turns
 from datasetkit.sources.given.indexed import Json, JsonLines, JsonList
 from datasetkit.sources.given.look import Look
 from datasetkit.sources.given.reader import Given, Reader
+from datasetkit.sources.rows import ANSWERERS
 
 _TURNS = ("conversations", "messages", "conversation")
 _ASKS = frozenset({"human", "user"})
-_ANSWERS = frozenset({"gpt", "assistant", "model", "bot"})
 
 
 class LlavaReader(Reader):
@@ -102,7 +102,7 @@ def _pairs(turns: Sequence[Json]) -> Iterator[tuple[str, str]]:
         role = str(turn["from"] if "from" in turn else turn["role"]).lower()
         if role in _ASKS:
             request = _text_of(turn)
-        elif role in _ANSWERS and request is not None:
+        elif role in ANSWERERS and request is not None:
             yield request, _text_of(turn)
             request = None
 
